@@ -1,0 +1,28 @@
+"""Texts that are no definition in any format: `read` must answer each with problems."""
+
+GARBAGE = (
+    "",
+    " \n\t",
+    "\x00",
+    "\ud800",
+    "\ufeff{}",
+    "{",
+    "[]",
+    "{}",
+    "null",
+    "-1e999",
+    '"text"',
+    "[" * 100_000,
+    "{'a':" * 10_000,
+    "- " * 5_000,
+    "a: &a [*a]",
+    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b]",
+    "!!python/object/apply:os.system [echo]",
+    "? [1, 2]\n: 3",
+    "title: [\nsteps: }",
+    '{"title": {}, "name": [], "tasks": 3, "steps": "x", "workflow_name": 1}',
+    '{"tasks": [null, 1, [], {"name": {}}], "steps": [null, 1, [], {"name": {}}]}',
+    '{"steps": {"a": null}, "tasks": {"a": null}}',
+    "steps:\n  - name: a\n    needs: [a]\n",
+    "x" * 100_000,
+)

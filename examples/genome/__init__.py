@@ -1,0 +1,1 @@
+"""A report on a phage's genome: what each step of workflow.yaml computes, in plain Python."""

@@ -1,0 +1,35 @@
+"""The domain: workflows, their runs, and what is known of them (docs/glossary.md)."""
+
+from runs.models.access import ApiToken, AuditEntry, IdempotencyKey
+from runs.models.child import ChildRun
+from runs.models.event import RunEvent
+from runs.models.label import Label, RunLabel, WorkflowLabel
+from runs.models.process import Counter, Heartbeat, Lease, Restore
+from runs.models.run import RunAttempt, WorkflowRun
+from runs.models.secret import Secret, Variable
+from runs.models.task import TaskRun, TaskTry
+from runs.models.workflow import DownstreamTask, Task, Workflow
+
+__all__ = [
+    "ApiToken",
+    "AuditEntry",
+    "ChildRun",
+    "Counter",
+    "DownstreamTask",
+    "Heartbeat",
+    "IdempotencyKey",
+    "Label",
+    "Lease",
+    "Restore",
+    "RunAttempt",
+    "RunEvent",
+    "RunLabel",
+    "Secret",
+    "Task",
+    "TaskRun",
+    "TaskTry",
+    "Variable",
+    "Workflow",
+    "WorkflowLabel",
+    "WorkflowRun",
+]

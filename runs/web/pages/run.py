@@ -1,0 +1,142 @@
+"""One run: why it failed first, then its tasks, graph, parameters, events, results, raw."""
+
+from collections.abc import Sequence
+
+from django.db.models import Count, F
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from runs.models import RunAttempt, TaskRun, WorkflowRun
+from runs.standstill import without_a_turn
+from runs.states import FINAL_TASK_STATES, Reason, TaskState
+from runs.web.access import find, seen
+from runs.web.family import asker, children_by_task, repeated, why_called_off
+from runs.web.live import show, token_of, unchanged
+from runs.web.logview import excerpt
+from runs.web.offers import run_offers
+from runs.web.picture import run_picture
+from runs.web.timeline import timeline
+
+TABS = {
+    "tasks": "Tasks",
+    "graph": "Graph",
+    "parameters": "Parameters",
+    "results": "Results",
+    "events": "Events",
+    "raw": "Raw",
+}
+EVENTS = 200
+TASKS = 1000
+
+
+@require_GET
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """The run's page; `?tab=` says which of its parts is open, `?attempt=` nothing yet chosen."""
+    tab = request.GET.get("tab", "tasks")
+    tab = tab if tab in TABS else "tasks"
+    found = find(
+        request,
+        WorkflowRun.objects.select_related(
+            "workflow", "engine", "created_by", "parent_task_run"
+        ).defer("parent_task_run__inputs", "parent_task_run__result"),
+        pk=pk,
+    )
+    token = token_of(found.version, found.workflow.row_version, tab)
+    if same := unchanged(request, token):
+        return same
+    tasks = _tasks(found)
+    now = timezone.now()
+    attempts = list(RunAttempt.objects.filter(run=found).order_by("-number")[:50])
+    queued = attempts[0] if attempts and attempts[0].number > found.attempt else None
+    more = len(tasks) > TASKS
+    counts = _count_all(found) if more else _counts(tasks)
+    root = _root(found, _failed(found) if more else tasks)
+    context = {
+        "run": found,
+        "token": token,
+        "tab": tab,
+        "tabs": TABS,
+        "offers": run_offers(request, found),
+        "labels": list(found.labels.all()),
+        "attempts": [one for one in attempts if one is not queued],
+        "queued": queued,
+        "tasks": tasks[:TASKS],
+        "number": sum(number for _, number in counts),
+        "going": not found.final or any(_goes_on(task) for task in tasks),
+        "more_tasks": more,
+        "counts": counts,
+        "root": root,
+        "children": children_by_task(request, found) if tab == "tasks" else {},
+        "asker": asker(request, found),
+        "called_off": why_called_off(found),
+        "no_turn": found.reason == Reason.QUEUED and found.pk in without_a_turn(),
+        "rerun_of": repeated(request, found),
+        "rerun_of_this": seen(request, WorkflowRun.objects.filter(previous=found)).last(),
+    }
+    if root or found.error:
+        context["excerpt"] = excerpt(root, root.error or found.error if root else "")
+    if tab == "tasks":
+        context["line"] = timeline(found, tasks, now)
+    elif tab == "graph":
+        context["picture"] = run_picture(found, _all(found) if more else tasks)
+    elif tab == "results":
+        results = found.task_runs.tasks().filter(result__isnull=False).order_by("pk")
+        context["results"] = list(results[:TASKS])
+    elif tab == "events":
+        events = found.events.select_related("task_run").order_by("-seq")
+        context["events"] = list(events[:EVENTS])
+        context["more_events"] = found.last_seq > EVENTS
+    return show(request, "web/run.html", context)
+
+
+def _tasks(found: WorkflowRun) -> list[TaskRun]:
+    return list(
+        TaskRun.objects.filter(run=found)
+        .select_related("task")
+        .defer("result", "inputs")
+        .order_by("-kind", F("task__position").asc(nulls_last=True), "name", "map_index")[
+            : TASKS + 1
+        ]
+    )
+
+
+def _goes_on(task: TaskRun) -> bool:
+    """A hook that may still change when its run has ended."""
+    return task.is_hook and task.state not in FINAL_TASK_STATES
+
+
+def _counts(tasks: Sequence[TaskRun]) -> list[tuple[str, int]]:
+    """(state, how many) in the order of a task's life, those there are."""
+    found: dict[str, int] = {}
+    for task in tasks:
+        if not task.is_hook:
+            found[task.state] = found.get(task.state, 0) + 1
+    return [(state, found[state]) for state in TaskState.values if state in found]
+
+
+def _count_all(run: WorkflowRun) -> list[tuple[str, int]]:
+    """The same of a run with more tasks than are read."""
+    rows = run.task_runs.tasks().order_by().values_list("state").annotate(number=Count("pk"))
+    found = dict(rows)
+    return [(state, found[state]) for state in TaskState.values if state in found]
+
+
+def _failed(run: WorkflowRun) -> list[TaskRun]:
+    """What failed first of a run with more tasks than are read."""
+    failed = TaskRun.objects.filter(run=run, state=TaskState.FAILED).select_related("task")
+    return list(failed.defer("result", "inputs").order_by("ended_at", "pk")[:TASKS])
+
+
+def _all(run: WorkflowRun) -> list[TaskRun]:
+    """Every task of the run, as far as its picture shows it."""
+    return list(TaskRun.objects.filter(run=run).only("run", "kind", "name", "map_index", "state"))
+
+
+def _root(found: WorkflowRun, tasks: Sequence[TaskRun]) -> TaskRun | None:
+    """The task that failed first, not one of those that failed because of it."""
+    failed = [task for task in tasks if task.state == TaskState.FAILED and not task.is_hook]
+    named = [task for task in failed if str(task) == found.error_task]
+    named = named or [task for task in failed if task.name == found.error_task]
+    later = timezone.now()
+    return min(named or failed, key=lambda task: task.ended_at or later, default=None)

@@ -1,0 +1,152 @@
+// What plain links and forms can't do alone: polling with a rest, ticking times, dialogs, keys.
+// Every page works without it.
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // Live parts ask again only while somebody looks, and not while a menu or field in them is used.
+  const resting = (element) =>
+    document.hidden || document.documentElement.dataset.live === "off" ||
+    element.querySelector("details.menu[open]") !== null;
+  document.addEventListener("htmx:config:request", (event) => {
+    if (event.target.matches?.("[data-live]") && resting(event.target)) event.preventDefault();
+  });
+  document.addEventListener("htmx:after:swap", () => {
+    tick();
+    follow();
+    if (cursor) document.getElementById(cursor)?.classList.add("cursor");
+  });
+
+  // Times count on between two answers.
+  const spell = (seconds) => {
+    const s = Math.max(0, seconds);
+    if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
+    const two = (n) => String(Math.floor(n)).padStart(2, "0");
+    if (s < 3600) return `${Math.floor(s / 60)} m ${two(s % 60)} s`;
+    if (s < 86400) return `${Math.floor(s / 3600)} h ${two((s % 3600) / 60)} m`;
+    return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  };
+  const ago = (seconds) => {
+    const s = Math.max(0, Math.floor(seconds));
+    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]]) {
+      if (s >= size) return `${Math.floor(s / size)} ${unit} ago`;
+    }
+    return `${s} s ago`;
+  };
+  // The browser's clock may be off: the page says what the hub's was.
+  const skew = Date.now() - Date.parse(document.documentElement.dataset.now);
+  const since = (element) => (Date.now() - skew - Date.parse(element.dateTime)) / 1000;
+  const write = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+  const tick = () => {
+    if (document.hidden) return;
+    for (const element of all("time[data-since]")) write(element, spell(since(element)));
+    for (const element of all("time[data-ago]")) {
+      const passed = since(element);
+      if (passed >= 0) write(element, ago(passed));
+    }
+  };
+  setInterval(tick, 1000);
+
+  // A log that grows keeps its end in view, if it was in view.
+  let atEnd = location.hash === "";
+  const follow = () => {
+    if (atEnd && document.querySelector(".log [data-live]")) window.scrollTo(0, document.body.scrollHeight);
+  };
+  addEventListener("scroll", () => {
+    atEnd = innerHeight + scrollY >= document.body.scrollHeight - 60;
+  }, { passive: true });
+  if (document.querySelector(".log [data-live]")) follow();
+
+  // Pages that ask for a confirmation open as a dialog here.
+  const open = async (link) => {
+    const answer = await fetch(link.href, { credentials: "same-origin" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const body = page.querySelector(".confirm");
+    if (!answer.ok || answer.redirected || !body) { location.href = link.href; return; }
+    const dialog = document.createElement("dialog");
+    dialog.className = "dialog";
+    dialog.setAttribute("aria-labelledby", "confirm-title");
+    const ours = document.importNode(body, true);
+    for (const form of all("form", ours)) if (!form.getAttribute("action")) form.action = link.href;
+    for (const again of all("form[data-again]", ours)) {
+      again.addEventListener("change", () => {
+        const url = new URL(link.href);
+        url.search = new URLSearchParams(new FormData(again)).toString();
+        dialog.close();
+        open({ href: url.href });
+      });
+    }
+    for (const back of all("a[data-back]", ours)) {
+      back.addEventListener("click", (event) => { event.preventDefault(); dialog.close(); });
+    }
+    dialog.append(ours);
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  };
+  document.addEventListener("click", (event) => {
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const link = event.target.closest?.("a[data-dialog]");
+    if (link) { event.preventDefault(); open(link).catch(() => { location.href = link.href; }); return; }
+    const copy = event.target.closest?.("[data-copy]");
+    if (copy) {
+      navigator.clipboard?.writeText(document.getElementById(copy.dataset.copy).textContent.trim());
+      copy.querySelector("span").textContent = "Copied";
+    }
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  // Filters answer at once; a form is sent once.
+  document.addEventListener("change", (event) => {
+    if (event.target.closest?.("form[data-auto]")) event.target.form.requestSubmit();
+  });
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+    setTimeout(() => { delete form.dataset.sent; }, 4000);
+  });
+  addEventListener("pageshow", () => { for (const form of all("form[data-sent]")) delete form.dataset.sent; });
+
+  // Keys: / search, g then o r w e, j k and Enter in lists, r retry, c cancel, l logs, ? help.
+  let before = "";
+  let cursor = "";  // the row's id: a swap takes the class away
+  const rows = () => all("tr[data-row]");
+  const move = (step) => {
+    const found = rows();
+    if (!found.length) return;
+    const at = found.findIndex((row) => row.classList.contains("cursor"));
+    found[at]?.classList.remove("cursor");
+    const next = found[Math.min(Math.max(at + step, 0), found.length - 1)];
+    next.classList.add("cursor");
+    cursor = next.id;
+    next.querySelector("a")?.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest" });
+  };
+  const press = (key) => {
+    const place = document.querySelector("tr.cursor") ?? document;
+    const wanted = place.querySelector(`[data-key="${key}"]:not([disabled])`);
+    if (!wanted) return false;
+    wanted.click();
+    return true;
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape") {
+      for (const menu of all("details.menu[open]")) { menu.open = false; menu.firstElementChild.focus(); }
+      return;
+    }
+    if (event.target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select")) return;
+    const pair = before + event.key;
+    before = event.key === "g" ? "g" : "";
+    const place = { go: "overview", gr: "runs", gw: "workflows", ge: "engines", gs: "secrets" }[pair];
+    if (place) { document.querySelector(`nav a[data-go="${place}"]`)?.click(); return; }
+    if (event.key === "/") { event.preventDefault(); document.querySelector(".jump input")?.focus(); }
+    else if (event.key === "j") move(1);
+    else if (event.key === "k") move(-1);
+    else if (event.key === "?") document.getElementById("keys")?.showModal();
+    else if (event.key.length === 1) press(event.key);
+  });
+  for (const button of all("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
+})();
