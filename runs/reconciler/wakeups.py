@@ -108,19 +108,22 @@ class FileVersion:
         self._busy_at = float("-inf")
 
     def __enter__(self) -> Self:
-        self._connection = sqlite3.connect(self._path, timeout=20, check_same_thread=False)
-        self._version = self._look()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._close()
 
     def wait(self, seconds: float, stop: threading.Event) -> bool:
+        """True also for the first look of a new connection: what was written before is not known."""
         until = time.monotonic() + seconds
         while not stop.is_set():
-            version = self._look()
+            try:
+                version = self._look()
+            except sqlite3.Error as error:
+                logger.warning("The database file can't be looked at: %s", error)
+                self._close()
+                stop.wait(min(seconds, 1.0))
+                return False
             now = time.monotonic()
             if version != self._version:
                 self._version = version
@@ -136,6 +139,13 @@ class FileVersion:
 
     def _look(self) -> int:
         if self._connection is None:
-            raise RuntimeError("Use it as a context manager.")
+            self._version = -1
+            self._connection = sqlite3.connect(self._path, timeout=20, check_same_thread=False)
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = None

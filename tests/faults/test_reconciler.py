@@ -1,17 +1,15 @@
 """Loops that are paused, killed, stopped, not woken: another goes on, and the old one harms nothing."""
 
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from statistics import median
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from engines.clock import database_now
 from engines.models import Engine
@@ -24,6 +22,7 @@ from runs.wakeups import wake_reconciler
 from tests.faults.aftermath import time_passes
 from tests.faults.chance import scaled
 from tests.faults.nursery import Child, Nursery
+from tests.faults.pausing import go_on, pause
 from tests.reconciler.conftest import Hub, leases_held, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,28 +60,11 @@ class Loops:
 
     def taken_over(self, old: str) -> float:
         """Seconds until another has the engine."""
-        return wait_for(lambda: self.owner not in ("", old), 60)
-
-
-def pause(child: Child) -> None:
-    """Stops it, but not while it has SQLite's one lock for writing: then nobody could go on."""
-    child.send(signal.SIGSTOP)
-    while not others_can_write():
-        child.send(signal.SIGCONT)
-        time.sleep(0.02)
-        child.send(signal.SIGSTOP)
-
-
-def others_can_write() -> bool:
-    if connection.vendor != "sqlite":
-        return True
-    with closing(sqlite3.connect(str(connection.settings_dict["NAME"]), timeout=1.0)) as own:
         try:
-            own.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        own.rollback()
-        return True
+            return wait_for(lambda: self.owner not in ("", old), 60)
+        except AssertionError:
+            held = list(Lease.objects.values_list("name", "owner", "expires_at"))
+            raise AssertionError(f"Held: {held}. Said: {self.nursery.said()}") from None
 
 
 def in_state(state: RunState) -> int:
@@ -105,7 +87,7 @@ def test_fault_11_a_loop_that_wakes_up_after_its_lease_writes_nothing(
     hub.fake.latency = 0.5
     run = hub.start()
     wait_for(lambda: hub.fake.requests["POST /runs"] == 1)
-    pause(paused)  # in the middle of its call
+    pause(paused.pid)  # in the middle of its call
     loops.taken_over(owner)
     hub.fake.latency = 0.0
     wait_for(lambda: hub.seen(run).state == RunState.SCHEDULED)
@@ -114,7 +96,7 @@ def test_fault_11_a_loop_that_wakes_up_after_its_lease_writes_nothing(
     actions.retry_run(hub.actor, hub.seen(run), mode=RetryMode.ALL)
     wait_for(lambda: hub.seen(run).state == RunState.SCHEDULED)
     before = hub.seen(run)
-    paused.send(signal.SIGCONT)  # and reads the answer about the first attempt
+    go_on(paused.pid)  # and reads the answer about the first attempt
     wait_for(lambda: "was taken over" in nursery.said() or "ran out" in nursery.said())
     after = hub.seen(run)
     assert (after.state, after.attempt) == (RunState.SCHEDULED, 2)

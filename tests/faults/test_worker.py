@@ -25,6 +25,7 @@ from tests.engines.dag.workers import (
 )
 from tests.faults.chains import alone
 from tests.faults.chance import chance, scaled
+from tests.faults.pausing import go_on, pause
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
@@ -110,14 +111,14 @@ def test_fault_24_25_the_late_result_of_a_worker_paused_past_its_lease_is_void(
     wait_for(lock.exists)
     Worker.objects.update(place="elsewhere")
     for pid in (paused.pid, *paused.children()):
-        os.kill(pid, signal.SIGSTOP)
+        pause(pid)
     wait_for(lambda: leases.recover() and True, what="the worker is declared lost")
     start_worker()
     assert wait_for_end(run).state == "COMPLETED"
     row = step_row(run, "a")
     won = row.result["stdout_tail"]
     for pid in paused.children():
-        os.kill(pid, signal.SIGCONT)
+        go_on(pid)
     wait_for(again.exists, what="the paused step goes on to its end")
     # Its child takes its pause only after it was told that the result is void.
     child = psutil.Process(paused.children()[0])
@@ -125,7 +126,7 @@ def test_fault_24_25_the_late_result_of_a_worker_paused_past_its_lease_is_void(
     row.refresh_from_db()
     assert (row.result["stdout_tail"], row.try_number) == (won, 2)
     assert [(one.reason, one.state) for one in StepTry.objects.all()] == [("lost", "FAILED")]
-    os.kill(paused.pid, signal.SIGCONT)
+    go_on(paused.pid)
     wait_for(lambda: Worker.objects.filter(ended_at=None).count() == 2, what="it starts anew")
     row.refresh_from_db()
     assert (row.result["stdout_tail"], row.try_number) == (won, 2)
@@ -212,9 +213,9 @@ def test_fault_25_no_step_runs_twice_at_once_whoever_is_killed_or_paused_when(
             for pid in victim.children()[:1]:
                 psutil.Process(pid).kill()
         else:
-            os.kill(victim.pid, signal.SIGSTOP)
+            pause(victim.pid)
             time.sleep(silence * rng.uniform(0.5, 1.5))
-            os.kill(victim.pid, signal.SIGCONT)
+            go_on(victim.pid)
         workers.append(victim)
         list(adapter.observe(None, [run]))
     wait_for_end(run, 60)

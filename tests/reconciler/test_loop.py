@@ -15,7 +15,7 @@ from django.db import connection
 from engines.testing.fake_http import Fault
 from runs import actions, leases
 from runs.models import Heartbeat, Lease, WorkflowRun
-from runs.reconciler.wakeups import listener
+from runs.reconciler.wakeups import FileVersion, listener
 from runs.states import RunState
 from tests.reconciler.conftest import leases_held, wait_for
 
@@ -104,6 +104,16 @@ def test_the_listener_hears_a_commit_and_nothing_else(hub):
         heard = ears.wait(30, stop)
         other.join(30)
         assert heard
+
+
+def test_fault_06_a_database_file_that_cannot_be_looked_at_is_looked_at_again(tmp_path):
+    stop, path = threading.Event(), tmp_path / "db.sqlite3"
+    path.write_bytes(b"no database" * 1000)
+    with FileVersion(str(path)) as ears:
+        assert not ears.wait(0.01, stop)
+        path.unlink()
+        assert ears.wait(0.01, stop)
+        assert not ears.wait(0.01, stop)
 
 
 def in_another_thread(hub):

@@ -10,6 +10,7 @@ import pytest
 from engines.dag.models import StepTry, Worker
 from tests.engines.dag.driving import execution, python, states, step, step_row, submit
 from tests.engines.dag.workers import is_alive, wait_for, wait_for_end, wait_for_worker
+from tests.faults.pausing import go_on, pause
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -300,9 +301,9 @@ def test_fault_24_25_a_frozen_worker_loses_its_steps_and_starts_anew(start_worke
     wait_for(lambda: path.exists() and path.read_text())
     holder = step_row(run, "long").worker.pid
     (frozen,) = (worker for worker in workers if worker.pid == holder)
-    os.kill(frozen.pid, signal.SIGSTOP)
+    pause(frozen.pid)
     wait_for(lambda: path.read_text().count("start") == 2)
-    os.kill(frozen.pid, signal.SIGCONT)
+    go_on(frozen.pid)
     assert wait_for_end(run).state == "COMPLETED"
     # The try of the frozen worker was ended before the other began.
     assert path.read_text().count("end") == 1
