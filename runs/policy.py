@@ -19,18 +19,24 @@ from engines.inbound import Hint
 from engines.models import Engine, EngineJob
 from runs.errors import Denied
 from runs.models import (
+    Acknowledgement,
     AuditEntry,
+    BulkJob,
     ChildRun,
     DownstreamTask,
+    HourlyRollup,
     Label,
+    Preference,
     RunAttempt,
     RunEvent,
     RunLabel,
+    SavedView,
     Task,
     TaskRun,
     TaskTry,
     Workflow,
     WorkflowLabel,
+    WorkflowPace,
     WorkflowRun,
 )
 from runs.models.access import Role
@@ -95,6 +101,15 @@ OWNERS: dict[type[Model], tuple[str, type[Model]]] = {
     Document: ("executions", Execution),
     Step: ("execution", Execution),
     StepTry: ("step", Step),
+}
+
+# Models that name a workflow by its title, in all its versions.
+TITLED: set[type[Model]] = {Acknowledgement, HourlyRollup, WorkflowPace}
+# Model -> whose it is. Where something is hidden, nobody sees another one's filters.
+PERSONAL: dict[type[Model], str] = {
+    BulkJob: "requested_by",
+    Preference: "user",
+    SavedView: "user",
 }
 
 
@@ -193,6 +208,10 @@ def _narrowed(factory: Factory, user: Any, queryset: QuerySet[M]) -> QuerySet[M]
     if issubclass(model, Named):
         titles = seen(Workflow).order_by().values("title")
         return queryset.filter(Q(workflow="") | Q(workflow__in=titles))
+    if model in TITLED:
+        return queryset.filter(workflow__in=seen(Workflow).order_by().values("title"))
+    if model in PERSONAL:
+        return queryset.filter(**{PERSONAL[model]: user.pk if user else None})
     if model not in OWNERS:
         return queryset
     way, owner = OWNERS[model]

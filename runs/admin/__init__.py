@@ -15,6 +15,7 @@ from runs.admin import (  # noqa: F401 - each registers its models
     events,
     executions,
     labels,
+    operators,
     processes,
     runs,
     secrets,

@@ -51,6 +51,16 @@ class WorkflowRun(models.Model):
     previous = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reruns"
     )
+    resolved_by = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The rerun that completed where this one failed.",
+    )
     parent_task_run = models.ForeignKey(
         "runs.TaskRun", null=True, blank=True, on_delete=models.SET_NULL, related_name="child_runs"
     )
@@ -132,6 +142,16 @@ class WorkflowRun(models.Model):
                 fields=["fingerprint", "-id"],
                 name="run_fingerprint",
                 condition=~models.Q(fingerprint=""),
+            ),
+            models.Index(
+                fields=["resolved_by"],
+                name="run_resolved_by",
+                condition=models.Q(resolved_by__isnull=False),
+            ),
+            models.Index(
+                fields=["-id"],
+                name="run_open_failure",
+                condition=models.Q(state=RunState.FAILED, resolved_by__isnull=True),
             ),
         ]
 

@@ -10,19 +10,24 @@ from engines.inbound import Hint
 from engines.models import Engine, EngineJob
 from engines.states import TaskState
 from runs.models import (
+    Acknowledgement,
     ApiToken,
     AuditEntry,
+    BulkJob,
     ChildRun,
     Counter,
     DownstreamTask,
     Heartbeat,
+    HourlyRollup,
     IdempotencyKey,
     Label,
     Lease,
+    Preference,
     Restore,
     RunAttempt,
     RunEvent,
     RunLabel,
+    SavedView,
     Secret,
     Task,
     TaskRun,
@@ -30,6 +35,7 @@ from runs.models import (
     Variable,
     Workflow,
     WorkflowLabel,
+    WorkflowPace,
     WorkflowRun,
 )
 from runs.models.access import Role
@@ -61,12 +67,17 @@ def one_of_each() -> dict[type, tuple[Any, str]]:
     )
     step = Step.objects.create(execution=execution, name="load", position=0)
     clock = Clock.objects.first() or Clock.objects.create()
+    known = Acknowledgement.objects.create(workflow="Nightly import", newest=run.pk, by="ada")
+    job = BulkJob.objects.create(action="retry", query="state=FAILED", newest=run.pk)
+    hour = HourlyRollup.objects.create(hour=now, workflow="Nightly import")
     return {
+        Acknowledgement: (known, str(known.pk)),
         ApiToken: (token, "ada"),
         AuditEntry: (
             AuditEntry.objects.create(action="x", object_kind="workflow", object_id="7"),
             "workflow 7",
         ),
+        BulkJob: (job, str(job.pk)),
         ChildRun: (
             ChildRun.objects.create(
                 key="wh-1/ask/-1/1", parent=run, external_id="wh-1", task="load", child=run
@@ -87,6 +98,7 @@ def one_of_each() -> dict[type, tuple[Any, str]]:
         Execution: (execution, execution.external_id),
         Heartbeat: (Heartbeat.objects.create(name="sync", at=now), "sync"),
         Hint: (Hint.objects.create(engine=engine, external_id="wh-1"), str(engine.pk)),
+        HourlyRollup: (hour, str(hour.pk)),
         IdempotencyKey: (
             IdempotencyKey.objects.create(
                 user=user, key="k", request_digest="q", body={"token": "canary-answer"}
@@ -95,10 +107,12 @@ def one_of_each() -> dict[type, tuple[Any, str]]:
         ),
         Label: (Label.objects.get(key="team"), "team=physics"),
         Lease: (Lease.objects.create(name="engine:1"), "engine:1"),
+        Preference: (Preference.objects.create(user=user), "ada"),
         Restore: (Restore.objects.create(at=now, backup_at=now, life="t3xyz"), "t3xyz"),
         RunAttempt: (RunAttempt.objects.get(), str(run.pk)),
         RunEvent: (RunEvent.objects.first(), str(run.pk)),
         RunLabel: (RunLabel.objects.first(), str(run.pk)),
+        SavedView: (SavedView.objects.create(user=user, name="Broken today"), "ada"),
         Secret: (Secret.objects.create(name="api_token", encrypted="canary-sealed"), "api_token"),
         Step: (step, str(execution.pk)),
         StepTry: (
@@ -117,5 +131,6 @@ def one_of_each() -> dict[type, tuple[Any, str]]:
         Worker: (worker, str(worker.pk)),
         Workflow: (workflow, "Night"),
         WorkflowLabel: (WorkflowLabel.objects.get(), str(workflow.pk)),
+        WorkflowPace: (WorkflowPace.objects.create(workflow="Nightly import"), "Nightly import"),
         WorkflowRun: (run, run.external_id),
     }
