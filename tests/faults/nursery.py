@@ -86,10 +86,14 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
-            if wish is not None:
-                self._process.stdin.write(json.dumps(wish) + "\n")
-                self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
+            try:
+                if wish is not None:
+                    self._process.stdin.write(json.dumps(wish) + "\n")
+                    self._process.stdin.flush()
+                return json.loads(self._process.stdout.readline())
+            except (BrokenPipeError, ValueError):
+                code = self._process.wait(20)
+                raise AssertionError(f"The nursery ended with {code}. {self.said()}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ import pytest
 from django.db import connection
 
 from engines.dag.held import Taker
-from engines.dag.leases import register
 from engines.dag.models import Step
 from engines.dag.outcome import Taken
 from engines.dag.turns import turn
 from engines.states import TaskState
 from runs.models import Lease
-from tests.engines.dag.driving import step, submit
+from tests.engines.dag.driving import register_this_process, step, submit
 from tests.faults.chance import scaled
 from tests.faults.nursery import Nursery
 
@@ -24,7 +23,7 @@ GOT, TOO_LATE = 0, 3
 
 def test_fault_28_of_twenty_threads_that_ask_at_once_one_gets_the_step() -> None:
     submit(step("only"))
-    takers = [Taker(register(1).pk, f"claimer:{number}") for number in range(CLAIMERS)]
+    takers = [Taker(register_this_process().pk, f"claimer:{at}") for at in range(CLAIMERS)]
     start = threading.Barrier(CLAIMERS)
     taken: list[Taken | None] = []
 

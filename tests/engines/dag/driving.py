@@ -91,11 +91,20 @@ def outcome_of(
     )
 
 
+def register_this_process() -> Worker:
+    """A worker by name only. Were it declared lost at this place, what runs beneath this process would
+    be killed, and the tests' database is among that."""
+    worker = register(1)
+    worker.place = ""
+    worker.save(update_fields=["place"])
+    return worker
+
+
 class Hand:
     """A worker that does nothing but what the test says."""
 
     def __init__(self) -> None:
-        self.worker = register(1)
+        self.worker = register_this_process()
         self.taker = Taker(self.worker.pk, "hand:1")
 
     def take(self) -> Taken | None:
