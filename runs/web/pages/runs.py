@@ -6,12 +6,12 @@ from django.views.decorators.http import require_GET
 from engines.models import Engine
 from runs.models import Workflow, WorkflowRun
 from runs.policy import Action
+from runs.runfilter import SPANS, narrow, read_filter
 from runs.states import RunState
 from runs.web.access import seen, why_not
 from runs.web.live import is_poll, show, token_of, unchanged
 from runs.web.offers import run_offers
 from runs.web.paging import cut
-from runs.web.runfilter import SPANS, narrow, read_filter
 
 CHOICES = 200  # titles in the workflow box; beyond that it is typed
 
