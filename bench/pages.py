@@ -263,6 +263,9 @@ def main() -> None:
         django.setup()
         from bench.history import make
         from runs.models import WorkflowRun
+        from workflowhub.statements import bound_statements
+
+        bound_statements()  # as in a web process
 
         if options.runs:
             make(options.runs, 0)

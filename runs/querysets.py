@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Subquery
 
 from engines.selectors import Requirement, parse_selector
 from runs import keyset
@@ -45,15 +45,19 @@ def label_condition(requirement: Requirement, labels: Any, through: Any, owner: 
 
 def narrowed(found: Any, selector: str, owner: str) -> Any:
     """Those whose labels fit. The labels are looked up first: only of their keys does a database know how
-    many objects have them. Raises SelectorError."""
+    many objects have them; and what is newer than all that have one need not be looked through. Raises
+    SelectorError."""
     through = found.model._meta.get_field("labels").remote_field.through
     for requirement in parse_selector(selector):
         labels = fitting_labels(requirement, through)
-        keys = list(labels.values_list("pk", flat=True)[: MOST_LABELS + 1])
-        few = len(keys) <= MOST_LABELS
-        found = found.filter(
-            label_condition(requirement, keys if few else labels.values("pk"), through, owner)
-        )
+        links = through.objects.filter(label=OuterRef("pk")).order_by(f"-{owner}")
+        newest = labels.annotate(newest=Subquery(links.values(owner)[:1]))
+        rows = list(newest.values_list("pk", "newest")[: MOST_LABELS + 1])
+        few = len(rows) <= MOST_LABELS
+        keys = [key for key, _ in rows] if few else labels.values("pk")
+        found = found.filter(label_condition(requirement, keys, through, owner))
+        if few and requirement.operator not in LACKING:
+            found = found.filter(pk__lte=max((last or 0 for _, last in rows), default=0))
     return found
 
 
@@ -127,9 +131,12 @@ class RunQuerySet(models.QuerySet["WorkflowRun"]):
     def failed(self) -> "RunQuerySet":
         return self.filter(state=RunState.FAILED)
 
-    def for_selector(self, selector: str) -> "RunQuerySet":
-        """Those whose labels fit a Kubernetes label selector. Raises SelectorError."""
-        found = cast("RunQuerySet", narrowed(self, selector, "run"))
+    def for_selector(
+        self, selector: str, known: Sequence[Sequence[int]] | None = None
+    ) -> "RunQuerySet":
+        """Those whose labels fit a Kubernetes label selector; `known` as of `narrowed`. Raises
+        SelectorError."""
+        found = cast("RunQuerySet", narrowed(self, selector, "run", known))
         operators = {requirement.operator for requirement in parse_selector(selector)}
         return keyset.in_steps(found) if operators and operators <= LACKING else found
 
@@ -161,26 +168,28 @@ class RunQuerySet(models.QuerySet["WorkflowRun"]):
         return self.filter(found)
 
     def open_failures(self) -> "RunQuerySet":
-        """Failed runs that still need somebody: no rerun of them has completed or is under way. Only
-        among the newest FAILURE_REACH failures, so that it costs the same however many there are."""
-        runs = self.model._default_manager
-        better = runs.filter(previous=OuterRef("pk")).exclude(
-            state__in=[RunState.FAILED, RunState.CANCELED]
-        )
-        newest = runs.filter(state=RunState.FAILED).order_by("-pk").values("pk")[:FAILURE_REACH]
-        return self.filter(~Exists(better), pk__in=newest)
+        """Failed runs that still need somebody, each failure once. One leaves when it is retried with
+        success, or when a rerun of it, or of its rerun, completes (`resolved_by`). While a rerun is
+        under way it stays; where that fails too, it stands for both. Only among the newest
+        FAILURE_REACH of them, so that it costs the same however many there are."""
+        runs = self.model._default_manager.filter(state=RunState.FAILED, resolved_by=None)
+        newest = runs.order_by("-pk").values("pk")[:FAILURE_REACH]
+        return self.filter(~Exists(runs.filter(previous=OuterRef("pk"))), pk__in=newest)
 
     def by_fingerprint(self) -> Any:
         """One row for each kind of failure, the last seen first: fingerprint, title, error_task,
-        number, newest (id), first_at, last_at."""
+        number, newest (id), first_at, last_at, under_way (how many have a rerun that hasn't ended)."""
+        reruns = self.model._default_manager.active().filter(previous=OuterRef("pk"))
         return (
             self.order_by()
+            .annotate(rerun=Exists(reruns))
             .values("fingerprint", "workflow__title", "error_task", "reason")
             .annotate(
                 number=Count("pk"),
                 newest=Max("pk"),
                 first_at=Min("ended_at"),
                 last_at=Max("ended_at"),
+                under_way=Count("pk", filter=Q(rerun=True)),
             )
             .order_by("-newest")
         )

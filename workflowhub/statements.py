@@ -19,7 +19,10 @@ def bound_statements() -> None:
 def _bound(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
+            # A page of a list reads a few rows from the end of an index. A merge join would walk the other
+            # index of the two to where they meet, which may be far back (docs/performance.md).
             cursor.execute(
-                "SELECT set_config('statement_timeout', %s, false)",
+                "SELECT set_config('statement_timeout', %s, false), "
+                "set_config('enable_mergejoin', 'off', false)",
                 [f"{int(settings.WORKFLOWHUB_STATEMENT_TIMEOUT * 1000)}ms"],
             )

@@ -32,3 +32,12 @@ def test_other_processes_are_not_bounded():
     with connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone()[0] == "0"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_of_a_list_is_never_looked_for_by_a_merge_join(bounded):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite joins by loops alone.")
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_mergejoin")
+        assert cursor.fetchone()[0] == "off"
