@@ -22,6 +22,8 @@ FAILURE_REACH = 2000
 LACKING = {"notin", "not exists"}  # what asks for objects without a label: no index names them
 MOST_LABELS = 100  # that are named by their keys
 LONGEST_WAIT = 300.0  # seconds: no `next_check_at` is further ahead, unless a setting says so
+Known = Sequence[Sequence[tuple[int, int | None]]]
+"""Of each requirement of a selector the labels it names: (key, the newest object that has it)."""
 # In the order in which the partial indexes have them.
 OPEN_TASK_STATES = sorted(state.value for state in TaskState if state not in FINAL_TASK_STATES)
 
@@ -43,18 +45,33 @@ def label_condition(requirement: Requirement, labels: Any, through: Any, owner: 
     return ~found if requirement.operator in LACKING else found
 
 
-def narrowed(found: Any, selector: str, owner: str) -> Any:
+def known_labels(requirement: Requirement, through: Any, owner: str) -> Any:
+    """The labels that a requirement names, a few more than can be named by their keys; each with
+    `newest`, the key of the newest object that has it."""
+    labels = fitting_labels(requirement, through)
+    links = through.objects.filter(label=OuterRef("pk")).order_by(f"-{owner}")
+    newest = Subquery(links.values(owner)[:1])
+    # Within a union, SQLite takes a limit in a condition only.
+    few = labels.model.objects.filter(pk__in=labels.values("pk")[: MOST_LABELS + 1])
+    return few.order_by().annotate(newest=newest)
+
+
+def narrowed(found: Any, selector: str, owner: str, known: Known | None = None) -> Any:
     """Those whose labels fit. The labels are looked up first: only of their keys does a database know how
-    many objects have them; and what is newer than all that have one need not be looked through. Raises
+    many objects have them; and what is newer than all that have one need not be looked through. `known`:
+    what `known_labels` says of each requirement, where the caller has asked already. Raises
     SelectorError."""
     through = found.model._meta.get_field("labels").remote_field.through
-    for requirement in parse_selector(selector):
-        labels = fitting_labels(requirement, through)
-        links = through.objects.filter(label=OuterRef("pk")).order_by(f"-{owner}")
-        newest = labels.annotate(newest=Subquery(links.values(owner)[:1]))
-        rows = list(newest.values_list("pk", "newest")[: MOST_LABELS + 1])
+    for at, requirement in enumerate(parse_selector(selector)):
+        if known is None:
+            labels = known_labels(requirement, through, owner)
+            rows = list(labels.values_list("pk", "newest"))
+        else:
+            rows = list(known[at])
         few = len(rows) <= MOST_LABELS
-        keys = [key for key, _ in rows] if few else labels.values("pk")
+        keys = [key for key, _ in rows]
+        if not few:
+            keys = fitting_labels(requirement, through).values("pk")
         found = found.filter(label_condition(requirement, keys, through, owner))
         if few and requirement.operator not in LACKING:
             found = found.filter(pk__lte=max((last or 0 for _, last in rows), default=0))
@@ -131,9 +148,7 @@ class RunQuerySet(models.QuerySet["WorkflowRun"]):
     def failed(self) -> "RunQuerySet":
         return self.filter(state=RunState.FAILED)
 
-    def for_selector(
-        self, selector: str, known: Sequence[Sequence[int]] | None = None
-    ) -> "RunQuerySet":
+    def for_selector(self, selector: str, known: Known | None = None) -> "RunQuerySet":
         """Those whose labels fit a Kubernetes label selector; `known` as of `narrowed`. Raises
         SelectorError."""
         found = cast("RunQuerySet", narrowed(self, selector, "run", known))

@@ -265,9 +265,13 @@ def meter(done: int, total: int) -> SafeString:
 
 @register.filter
 def cut_poll(path: str) -> str:
-    """A path without the token that a poll carries."""
+    """A path without what a poll carries: its token, and which rows are shown."""
     parts = urlsplit(path)
-    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "v"]
+    kept = [
+        pair
+        for pair in parse_qsl(parts.query, keep_blank_values=True)
+        if pair[0] not in {"v", "shown"}
+    ]
     return urlunsplit(("", "", parts.path, urlencode(kept), ""))
 
 

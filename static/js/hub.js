@@ -121,7 +121,7 @@
     const next = found[Math.min(Math.max(at + step, 0), found.length - 1)];
     next.classList.add("cursor");
     cursor = next.id;
-    next.querySelector("a")?.focus({ preventScroll: true });
+    next.querySelector("a:not(.only)")?.focus({ preventScroll: true });
     next.scrollIntoView({ block: "nearest" });
   };
   const press = (key) => {

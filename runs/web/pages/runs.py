@@ -1,48 +1,70 @@
 """The list of runs."""
 
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.views.decorators.http import require_GET
 
-from engines.models import Engine
-from runs.models import Workflow, WorkflowRun
+from runs.models import WorkflowRun
 from runs.policy import Action
-from runs.runfilter import SPANS, narrow, read_filter
-from runs.states import RunState
+from runs.querysets import RunQuerySet
+from runs.runfilter import narrow, read_filter, text_of
+from runs.runquery import EXAMPLES
 from runs.web.access import seen, why_not
+from runs.web.arrivals import Arrivals, arrivals, in_order, shown_keys
+from runs.web.chips import address, chips_of, quick_chips
 from runs.web.live import is_poll, show, token_of, unchanged
 from runs.web.offers import run_offers
 from runs.web.paging import cut
 
-CHOICES = 200  # titles in the workflow box; beyond that it is typed
+# What no row shows.
+UNSHOWN = ("parameters", "result", "source", "last_error")
 
 
 @require_GET
 def runs(request: HttpRequest) -> HttpResponse:
     """Runs by filter, newest first, in keyset pages."""
     chosen = read_filter(request.GET)
+    view = request.GET.get("view", "")[:20]
+    if "query" in request.GET and not chosen.errors and not is_poll(request):
+        return redirect(address(chosen, view))
     everything = seen(request, WorkflowRun.objects.all())
-    page = cut(request, narrow(everything, chosen).for_list())
-    token = token_of([(run.pk, run.version) for run in page.rows])
+    matching = narrow(everything, chosen)
+    keys, news, page = shown_keys(request), Arrivals(), None
+    if keys:
+        found, news = in_order(_rows(everything), keys), arrivals(matching, keys)
+    else:
+        page = cut(request, _rows(matching))
+        found = page.rows
+    token = token_of([(run.pk, run.version) for run in found], news)
     if same := unchanged(request, token):
         return same
+    prefetch_related_objects(found, "labels")
     context = {
-        "page": page,
         "token": token,
         "chosen": chosen,
-        "active": any(not run.final for run in page.rows),
-        "rows": [(run, run_offers(request, run)) for run in page.rows],
+        "view": view,
+        "news": news,
+        "here": address(chosen, view),
+        # Further back, nothing comes and goes: only the first page asks again.
+        "live": page is None or page.first,
+        "shown": ",".join(str(run.pk) for run in found),
+        "active": any(not run.final for run in found),
+        "rows": [(run, run_offers(request, run)) for run in found],
     }
-    if not is_poll(request):
+    if page is not None:
+        username = request.user.get_username()
         context |= {
-            "states": RunState.choices,
-            "spans": SPANS,
-            "titles": list(
-                seen(request, Workflow.objects.filter(latest=True))
-                .order_by("title")
-                .values_list("title", flat=True)[:CHOICES]
-            ),
-            "engines": list(seen(request, Engine.objects.all()).values_list("name", flat=True)),
-            "empty": not page.rows and not chosen.any and page.first,
+            "page": page,
+            "text": request.GET.get("query") or text_of(chosen),
+            "chips": chips_of(chosen, view),
+            "quick": quick_chips(chosen, view, username),
+            "fields": EXAMPLES.items(),
             "start_reason": why_not(request, Action.START_RUN),
         }
     return show(request, "web/runs.html", context)
+
+
+def _rows(runs: RunQuerySet) -> RunQuerySet:
+    """As rows of the table, but for their labels: they are read when it is known that they are shown."""
+    return runs.for_list().prefetch_related(None).defer(*UNSHOWN)
