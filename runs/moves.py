@@ -15,7 +15,7 @@ from django.db import transaction
 from engines.base import external_id
 from engines.clock import database_now
 from engines.faults import crash_point
-from runs import leases
+from runs import figures, leases, resolutions
 from runs.bulk import fitted, insert_rows, update_rows
 from runs.changes import RECONCILER, By, Event, IllegalMove, RunChange
 from runs.counters import raise_counters
@@ -76,6 +76,8 @@ def apply(changes: Iterable[RunChange], *, fence: leases.Fence | None = None) ->
         _write_attempts(won)
         _write_tasks(won, now)
         _write_events(won, now)
+        resolutions.record(won, now)
+        figures.record(won, now)
         raise_counters(count for change in won for count in change.counts)
         if any(
             change.fields.get("next_check_at") or _ends_child(change) or _gives_way(change)
@@ -174,6 +176,7 @@ def begin_attempt(
         last_error="",
     )
     change.fields["next_check_at"] = now
+    change.fields["resolved_by"] = None  # whoever settled it meanwhile
     for task in task_runs:
         if task.is_hook:
             continue  # it is of the attempt that it follows, until one of this attempt begins

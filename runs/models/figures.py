@@ -3,8 +3,8 @@ from django.db import models
 
 class HourlyRollup(models.Model):
     """How many attempts ended in an hour, by workflow title and engine name (empty for none); kept by
-    runs.moves as they end. `seconds`: of the completed ones together. `durations`: how many completed
-    ones per bucket of runs.figures.
+    runs.moves as they end. `durations`: how many took how long, as [bucket, number] pairs of
+    runs.figures, of those that were seen to complete; `seconds`: of these together.
     """
 
     hour = models.DateTimeField()
@@ -31,7 +31,8 @@ class HourlyRollup(models.Model):
 class WorkflowPace(models.Model):
     """How long a workflow's completed attempts take, in seconds: its newest count most.
 
-    `durations`: a weight per bucket of runs.figures, halved now and then, from which p50 and p95 come.
+    `durations`: [bucket, weight] pairs of runs.figures, halved now and then, from which p50 and p95
+    come.
     """
 
     workflow = models.CharField(max_length=200, unique=True)

@@ -90,6 +90,7 @@ def test_an_attempt_begins_with_every_column_as_new():
         "missing_count": 0,
         "last_error": "",
         "next_check_at": NOW,
+        "resolved_by": None,
     }
     assert told(change) == [
         (Cause.RETRY, SOMEBODY, RunState.FAILED, RunState.PENDING, RetryMode.FAILED, None, None)
