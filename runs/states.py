@@ -18,6 +18,7 @@ __all__ = [
     "RUN_MOVES",
     "TASK_RANK",
     "TONES",
+    "WORST_FIRST",
     "Cause",
     "Flag",
     "HealthState",
@@ -128,6 +129,19 @@ TASK_RANK: dict[TaskState, int] = {
     TaskState.RETRYING: 3,
     **dict.fromkeys(FINAL_TASK_STATES, 4),
 }
+
+# Of several mapped instances of a task the first of these stands for all.
+WORST_FIRST = (
+    TaskState.FAILED,
+    TaskState.RETRYING,
+    TaskState.RUNNING,
+    TaskState.UPSTREAM_FAILED,
+    TaskState.SCHEDULED,
+    TaskState.PENDING,
+    TaskState.CANCELED,
+    TaskState.COMPLETED,
+    TaskState.SKIPPED,
+)
 
 TONES: dict[str, str] = {
     "PENDING": "idle",

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from engines.base import TaskSpec
 from runs.models import DownstreamTask, TaskRun, Workflow, WorkflowRun
-from runs.states import FINAL_TASK_STATES, TaskState
+from runs.states import FINAL_TASK_STATES, WORST_FIRST, TaskState
 from runs.web.graph import BOX_HEIGHT, BOX_WIDTH, Curve, Layout, lay_out
 
 MOST_NODES = 400  # beyond that a picture tells less than a table
@@ -25,19 +25,6 @@ RULES = {
     "all_done": ("all done", "starts when all that it needs has ended"),
     "one_failed": ("if failed", "starts when one that it needs has failed"),
 }
-
-# Of several mapped instances the box shows the one that matters most.
-WEIGHT = [
-    TaskState.FAILED,
-    TaskState.RETRYING,
-    TaskState.RUNNING,
-    TaskState.UPSTREAM_FAILED,
-    TaskState.SCHEDULED,
-    TaskState.PENDING,
-    TaskState.CANCELED,
-    TaskState.COMPLETED,
-    TaskState.SKIPPED,
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +94,7 @@ def run_picture(run: WorkflowRun, tasks: Sequence[TaskRun]) -> Picture:
         by_name.setdefault(task.name, []).append(task)
     links = {}
     for name, same in by_name.items():
-        worst = min(same, key=lambda task: WEIGHT.index(TaskState(task.state)))
+        worst = min(same, key=lambda task: WORST_FIRST.index(TaskState(task.state)))
         links[name] = reverse("task", args=[run.pk, worst.pk])
     return _picture(run.workflow, by_name, links)
 
@@ -201,7 +188,7 @@ def _type(task: Known) -> str:
 
 
 def _state(same: Sequence[TaskRun]) -> str:
-    return next((state.value for state in WEIGHT if any(t.state == state for t in same)), "")
+    return next((state.value for state in WORST_FIRST if any(t.state == state for t in same)), "")
 
 
 def _note(task: Known, same: Sequence[TaskRun]) -> str:

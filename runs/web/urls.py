@@ -7,6 +7,7 @@ from django.urls import URLPattern, path, register_converter
 from runs.web.access import View, page
 from runs.web.pages import (
     account,
+    compare,
     engines,
     logs,
     new_workflow,
@@ -66,6 +67,7 @@ urlpatterns = [
     at("runs/<int:pk>/tasks/<int:task_pk>/files/<path:path>", task.download, "artifact"),
     at("runs/<int:pk>/tasks/<int:task_pk>/cancel/", task.cancel_task, "cancel_task"),
     at("runs/<int:pk>/tasks/<int:task_pk>/mark/", task.mark_task, "mark_task"),
+    at("compare/", compare.compare, "compare"),
     at("workflows/", workflows.workflows, "workflows"),
     at("workflows/new/", new_workflow.new_workflow, "new_workflow"),
     at("workflows/<title:title>/", workflow.workflow, "workflow"),

@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 
-from django.db.models import Count, F
+from django.db.models import Count, F, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from runs.differences import differences
+from runs.engine_page import engine_page
+from runs.failure import background, failed_tasks, root_of
 from runs.models import RunAttempt, TaskRun, WorkflowRun
+from runs.recent import last_success
 from runs.standstill import without_a_turn
 from runs.states import FINAL_TASK_STATES, Reason, TaskState
 from runs.web.access import find, seen
+from runs.web.curl import start_again
 from runs.web.family import asker, children_by_task, repeated, why_called_off
 from runs.web.live import show, token_of, unchanged
 from runs.web.logview import excerpt
@@ -32,7 +38,8 @@ TASKS = 1000
 
 @require_GET
 def run(request: HttpRequest, pk: int) -> HttpResponse:
-    """The run's page; `?tab=` says which of its parts is open, `?attempt=` nothing yet chosen."""
+    """The run's page; `?tab=` says which of its parts is open, `?with=previous|success` what its
+    parameters are compared with."""
     tab = request.GET.get("tab", "tasks")
     tab = tab if tab in TABS else "tasks"
     found = find(
@@ -45,13 +52,15 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     token = token_of(found.version, found.workflow.row_version, tab)
     if same := unchanged(request, token):
         return same
+    prefetch_related_objects([found], "labels")
     tasks = _tasks(found)
     now = timezone.now()
     attempts = list(RunAttempt.objects.filter(run=found).order_by("-number")[:50])
+    previous = repeated(request, found)
     queued = attempts[0] if attempts and attempts[0].number > found.attempt else None
     more = len(tasks) > TASKS
     counts = _count_all(found) if more else _counts(tasks)
-    root = _root(found, _failed(found) if more else tasks)
+    root = root_of(found, failed_tasks(found) if more else tasks)
     context = {
         "run": found,
         "token": token,
@@ -69,13 +78,21 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "root": root,
         "children": children_by_task(request, found) if tab == "tasks" else {},
         "asker": asker(request, found),
+        "engine_page": engine_page(found),
         "called_off": why_called_off(found),
         "no_turn": found.reason == Reason.QUEUED and found.pk in without_a_turn(),
-        "rerun_of": repeated(request, found),
+        "rerun_of": previous,
         "rerun_of_this": seen(request, WorkflowRun.objects.filter(previous=found)).last(),
     }
+    visible_runs = seen(request, WorkflowRun.objects.all())
+    before = None
     if root or found.error:
         context["excerpt"] = excerpt(root, root.error or found.error if root else "")
+        context["background"] = story = background(found, visible_runs)
+        before = story.before
+    elif tab == "parameters":
+        before = last_success(visible_runs, found)
+    context["before"] = before
     if tab == "tasks":
         context["line"] = timeline(found, tasks, now)
     elif tab == "graph":
@@ -83,11 +100,40 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     elif tab == "results":
         results = found.task_runs.tasks().filter(result__isnull=False).order_by("pk")
         context["results"] = list(results[:TASKS])
+    elif tab == "parameters":
+        context |= _compared(found, previous, before, request.GET.get("with", ""))
+    elif tab == "raw":
+        context["curl"] = start_again(request.build_absolute_uri(reverse("api-runs")), found)
     elif tab == "events":
         events = found.events.select_related("task_run").order_by("-seq")
         context["events"] = list(events[:EVENTS])
         context["more_events"] = found.last_seq > EVENTS
     return show(request, "web/run.html", context)
+
+
+def _compared(
+    found: WorkflowRun, previous: WorkflowRun | None, success: WorkflowRun | None, word: str
+) -> dict[str, object]:
+    """What the parameters can be compared with, and how they differ from what was chosen, which is the
+    run that this one repeats where there is one."""
+    choices = {
+        name: (run, text)
+        for name, run, text in (
+            ("previous", previous, "the run that it repeats"),
+            ("success", success, "the last success before it"),
+        )
+        if run
+    }
+    chosen = word if word in choices else next(iter(choices), "")
+    if not chosen:
+        return {"choices": choices}
+    other = choices[chosen][0]
+    return {
+        "choices": choices,
+        "chosen": chosen,
+        "other": other,
+        "parameter_changes": differences(other.parameters, found.parameters),
+    }
 
 
 def _tasks(found: WorkflowRun) -> list[TaskRun]:
@@ -122,21 +168,6 @@ def _count_all(run: WorkflowRun) -> list[tuple[str, int]]:
     return [(state, found[state]) for state in TaskState.values if state in found]
 
 
-def _failed(run: WorkflowRun) -> list[TaskRun]:
-    """What failed first of a run with more tasks than are read."""
-    failed = TaskRun.objects.filter(run=run, state=TaskState.FAILED).select_related("task")
-    return list(failed.defer("result", "inputs").order_by("ended_at", "pk")[:TASKS])
-
-
 def _all(run: WorkflowRun) -> list[TaskRun]:
     """Every task of the run, as far as its picture shows it."""
     return list(TaskRun.objects.filter(run=run).only("run", "kind", "name", "map_index", "state"))
-
-
-def _root(found: WorkflowRun, tasks: Sequence[TaskRun]) -> TaskRun | None:
-    """The task that failed first, not one of those that failed because of it."""
-    failed = [task for task in tasks if task.state == TaskState.FAILED and not task.is_hook]
-    named = [task for task in failed if str(task) == found.error_task]
-    named = named or [task for task in failed if task.name == found.error_task]
-    later = timezone.now()
-    return min(named or failed, key=lambda task: task.ended_at or later, default=None)

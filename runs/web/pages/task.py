@@ -1,4 +1,5 @@
-"""One task run: its tries with their logs, inputs, result, neighbours, and what can be done."""
+"""One task run: its tries with their logs, inputs, result, neighbours, how the same task went in other
+runs, and what can be done."""
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -9,8 +10,10 @@ from engines.base import Artifacts, EngineError, RunNotFound
 from runs import actions, artifacts
 from runs.downloads import attachment
 from runs.models import TaskRun, WorkflowRun
+from runs.recent import same_task
 from runs.states import FINAL_TASK_STATES, TaskState
-from runs.web.access import actor, do, find
+from runs.web.access import actor, do, find, seen
+from runs.web.bars import task_bars
 from runs.web.family import children_of, children_version
 from runs.web.live import show, token_of, unchanged
 from runs.web.logview import excerpt
@@ -45,6 +48,7 @@ def task(request: HttpRequest, pk: int, task_pk: int) -> HttpResponse:
             "events": list(found.events.order_by("-seq")[:EVENTS]),
             "excerpt": excerpt(found, found.error),
             **_files(found),
+            "bars": task_bars(same_task(seen(request, WorkflowRun.objects.all()), found), found),
             "children": children_of(request, found)[:NEIGHBOURS],
             "same": list(
                 run.task_runs.filter(name=found.name)
@@ -142,7 +146,9 @@ def mark_task(request: HttpRequest, pk: int, task_pk: int) -> HttpResponse:
 
 def _task(request: HttpRequest, pk: int, task_pk: int) -> tuple[WorkflowRun, TaskRun]:
     run = find(request, WorkflowRun.objects.select_related("workflow", "engine"), pk=pk)
-    return run, get_object_or_404(TaskRun.objects.select_related("task"), pk=task_pk, run=run)
+    task = get_object_or_404(TaskRun.objects.select_related("task"), pk=task_pk, run=run)
+    task.run = run
+    return run, task
 
 
 def _files(found: TaskRun) -> dict[str, object]:

@@ -1,4 +1,7 @@
-"""One workflow: its versions, tasks, graph, definition, parameters and recent runs."""
+"""One workflow: how its last runs went, task by task, its versions and what changed between them, its
+tasks, graph, definition and parameters."""
+
+import re
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -7,13 +10,17 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from runs import actions
+from runs.differences import definition_diff
 from runs.errors import Conflict, Invalid
+from runs.grid import figures_of, grid_of
 from runs.labels import labels_of
 from runs.models import Workflow, WorkflowRun
 from runs.named import uses_of
 from runs.policy import Action
+from runs.recent import newest
 from runs.states import WorkflowState
 from runs.web.access import actor, do, find, row_version, seen, why_not
+from runs.web.bars import run_bars
 from runs.web.forms import labels_text, properties_of, read_labels
 from runs.web.live import show, token_of, unchanged
 from runs.web.offers import run_offers
@@ -22,6 +29,7 @@ from runs.web.picture import workflow_picture
 
 TABS = {
     "runs": "Runs",
+    "grid": "Grid",
     "tasks": "Tasks",
     "definition": "Definition",
     "parameters": "Parameters",
@@ -29,13 +37,18 @@ TABS = {
 }
 ROWS = 25
 VERSIONS = 100
+PAIR = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 
 
 @require_GET
 def workflow(request: HttpRequest, title: str) -> HttpResponse:
-    """The page of a version (`?version=`, else the newest); `?tab=` says which part is open."""
+    """The page of a version (`?version=`, else the newest); `?tab=` says which part is open, `?diff=2..3`
+    which two versions are compared."""
     found = version_of(request, title)
-    tab = request.GET.get("tab", "runs")
+    if "old" in request.GET and "new" in request.GET:  # the form beside the versions
+        asked = {"tab": "versions", "diff": f"{request.GET['old']}..{request.GET['new']}"}
+        return redirect(f"{reverse('workflow', args=[title])}?{urlencode(asked)}")
+    tab = request.GET.get("tab", "versions" if "diff" in request.GET else "runs")
     tab = tab if tab in TABS else "runs"
     keys = list(Workflow.objects.filter(title=title).values_list("pk", flat=True))
     page = cut(
@@ -43,7 +56,9 @@ def workflow(request: HttpRequest, title: str) -> HttpResponse:
         seen(request, WorkflowRun.objects.filter(workflow__in=keys)).for_list(),
         size=ROWS,
     )
-    token = token_of(found.row_version, found.state, [(run.pk, run.version) for run in page.rows])
+    recent = newest(seen(request, WorkflowRun.objects.all()), title)
+    shown_runs = [(run.pk, run.version) for run in [*page.rows, *recent]]
+    token = token_of(found.row_version, found.state, shown_runs)
     if same := unchanged(request, token):
         return same
     edit_reason = why_not(request, Action.EDIT_WORKFLOW, found)
@@ -53,10 +68,12 @@ def workflow(request: HttpRequest, title: str) -> HttpResponse:
         "tabs": TABS,
         "token": token,
         "labels": list(found.labels.all()),
+        "bars": run_bars(recent),
+        "figures": figures_of(recent, title),
         "page": page,
         "rows": [(run, run_offers(request, run)) for run in page.rows] if tab == "runs" else [],
         "active": found.state == WorkflowState.DEPLOYING
-        or (tab == "runs" and any(not run.final for run in page.rows)),
+        or (tab in ("runs", "grid") and any(not run.final for run in [*page.rows, *recent])),
         "edit_reason": edit_reason,
         "start_reason": why_not(request, Action.START_RUN, found)
         or ("It is archived." if found.archived else "")
@@ -71,7 +88,11 @@ def workflow(request: HttpRequest, title: str) -> HttpResponse:
     uses = uses_of(found)
     context["missing"] = [one for one in uses if one.row is None]
     context["secrets_reason"] = why_not(request, Action.MANAGE_SECRETS)
-    if tab == "tasks":
+    if tab == "grid":
+        context["grid"] = grid_of(recent)
+    elif tab == "versions":
+        context |= _diff(request, title)
+    elif tab == "tasks":
         context["picture"] = workflow_picture(found)
         context["tasks"] = list(
             found.tasks.order_by("position").prefetch_related("upstream")[:1000]
@@ -197,6 +218,26 @@ def redeploy(request: HttpRequest, title: str) -> HttpResponse:
         then=workflow_url(found),
         done=f"{found} is being deployed again.",
     )
+
+
+def _diff(request: HttpRequest, title: str) -> dict[str, object]:
+    """The two versions that the URL names and their difference; a mistake in it is told."""
+    asked = request.GET.get("diff", "")
+    if not asked:
+        return {}
+    pair = PAIR.fullmatch(asked)
+    if pair is None:
+        return {"diff_error": "Two versions are compared as in diff=2..3."}
+    old, new = int(pair[1]), int(pair[2])
+    rows = seen(request, Workflow.objects.filter(title=title, version__in=[old, new]))
+    known = {one.version: one for one in rows.select_related("engine")}
+    if missing := sorted({old, new} - known.keys()):
+        return {"diff_error": f"There is no version {missing[0]} of {title}."}
+    return {
+        "old": known[old],
+        "new": known[new],
+        "diff": definition_diff(known[old].definition, known[new].definition),
+    }
 
 
 def version_of(request: HttpRequest, title: str) -> Workflow:
