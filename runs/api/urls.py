@@ -6,8 +6,10 @@ from django.urls.converters import IntConverter
 from runs.api import openapi  # noqa: F401 - tells drf-spectacular how callers log in
 from runs.api.resources import (
     artifacts,
+    comparison,
     engines,
     events,
+    grid,
     health,
     housekeeping,
     labels,
@@ -19,6 +21,7 @@ from runs.api.resources import (
     task_runs,
     tokens,
     triage,
+    views,
     workflows,
 )
 from runs.api.resources.unknown import Unknown
@@ -41,8 +44,10 @@ urlpatterns: list[URLPattern] = [
     path("workflows/<id:id>/graph", workflows.Graph.as_view(), name="api-workflow-graph"),
     path("workflows/<id:id>/schema", workflows.Schema.as_view(), name="api-workflow-schema"),
     path("workflows/<id:id>/runs", workflows.Runs.as_view(), name="api-workflow-runs"),
+    path("workflows/<id:id>/grid", grid.WorkflowGrid.as_view(), name="api-workflow-grid"),
     path("workflows/<id:id>/diff", workflows.Diff.as_view(), name="api-workflow-diff"),
     path("workflow-runs", runs.Runs.as_view(), name="api-runs"),
+    path("workflow-runs/compare", comparison.Compare.as_view(), name="api-run-compare"),
     path("workflow-runs/<id:id>", runs.OneRun.as_view(), name="api-run"),
     path("workflow-runs/<id:id>/start", run_actions.Start.as_view(), name="api-run-start"),
     path("workflow-runs/<id:id>/cancel", run_actions.Cancel.as_view(), name="api-run-cancel"),
@@ -55,11 +60,18 @@ urlpatterns: list[URLPattern] = [
     path("workflow-runs/<id:id>/logs", logs.RunLogs.as_view(), name="api-run-logs"),
     path("workflow-runs/<id:id>/results", run_details.Results.as_view(), name="api-run-results"),
     path("workflow-runs/<id:id>/status", run_details.Status.as_view(), name="api-run-status"),
+    path("workflow-runs/<id:id>/failure", comparison.Failure.as_view(), name="api-run-failure"),
+    path(
+        "workflow-runs/<id:id>/engine-page",
+        run_details.EnginePage.as_view(),
+        name="api-run-engine-page",
+    ),
     path("task-runs/<id:id>", task_runs.OneTaskRun.as_view(), name="api-task-run"),
     path("task-runs/<id:id>/cancel", task_runs.Cancel.as_view(), name="api-task-cancel"),
     path("task-runs/<id:id>/retry", task_runs.Retry.as_view(), name="api-task-retry"),
     path("task-runs/<id:id>/mark", task_runs.Mark.as_view(), name="api-task-mark"),
     path("task-runs/<id:id>/tries", task_runs.Tries.as_view(), name="api-task-tries"),
+    path("task-runs/<id:id>/history", grid.History.as_view(), name="api-task-history"),
     path("task-runs/<id:id>/logs", logs.TaskLogs.as_view(), name="api-task-logs"),
     path(
         "task-runs/<id:id>/artifacts",
@@ -96,6 +108,9 @@ urlpatterns: list[URLPattern] = [
     path("secrets/<id:id>", secrets.OneSecret.as_view(), name="api-secret"),
     path("variables", secrets.Variables.as_view(), name="api-variables"),
     path("variables/<id:id>", secrets.OneVariable.as_view(), name="api-variable"),
+    path("saved-views", views.SavedViews.as_view(), name="api-saved-views"),
+    path("saved-views/<id:id>", views.OneSavedView.as_view(), name="api-saved-view"),
+    path("me", views.Me.as_view(), name="api-me"),
     path("tokens", tokens.Tokens.as_view(), name="api-tokens"),
     path("tokens/<id:id>", tokens.OneToken.as_view(), name="api-token"),
     path("health", health.Health.as_view(), name="api-health"),

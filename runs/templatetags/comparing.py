@@ -27,9 +27,9 @@ _SIGNS = {"added": "+", "removed": "−", "changed": "≠"}
 
 
 @register.filter
-def visible(text: str) -> str:
+def visible(text: object) -> str:
     """The text with what can't be seen spelled out, but for tabs and ends of lines."""
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
 
 
 @register.filter

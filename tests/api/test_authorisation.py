@@ -10,7 +10,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from engines.models import EngineJob
-from runs.models import Workflow
+from runs.models import SavedView, Workflow
 from runs.models.access import Role
 from runs.policy import ALLOWED, Action
 from tests.factories import (
@@ -43,6 +43,7 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-workflow-schema": {"GET": VIEW},
     "api-workflow-runs": {"GET": VIEW},
     "api-workflow-diff": {"GET": VIEW},
+    "api-workflow-grid": {"GET": VIEW},
     "api-runs": {"GET": VIEW, "POST": START},
     "api-run": {"GET": VIEW, "PATCH": EDIT},
     "api-run-start": {"POST": START},
@@ -56,11 +57,15 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-run-logs": {"GET": VIEW},
     "api-run-results": {"GET": VIEW},
     "api-run-status": {"GET": VIEW},
+    "api-run-compare": {"GET": VIEW},
+    "api-run-failure": {"GET": VIEW},
+    "api-run-engine-page": {"GET": VIEW},
     "api-task-run": {"GET": VIEW},
     "api-task-cancel": {"POST": CANCEL},
     "api-task-retry": {"POST": RETRY},
     "api-task-mark": {"POST": MARK},
     "api-task-tries": {"GET": VIEW},
+    "api-task-history": {"GET": VIEW},
     "api-task-logs": {"GET": VIEW},
     "api-task-artifacts": {"GET": VIEW},
     "api-task-artifact": {"GET": VIEW},
@@ -85,6 +90,9 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-secret": {"GET": VIEW, "PATCH": SECRETS, "DELETE": SECRETS},
     "api-variables": {"GET": VIEW, "POST": SECRETS},
     "api-variable": {"GET": VIEW, "PATCH": SECRETS, "DELETE": SECRETS},
+    "api-saved-views": {"GET": VIEW, "POST": VIEW},
+    "api-saved-view": {"GET": VIEW, "PATCH": VIEW, "DELETE": VIEW},
+    "api-me": {"GET": VIEW, "PATCH": VIEW},
     "api-tokens": {"GET": VIEW, "POST": VIEW},
     "api-token": {"DELETE": VIEW},
     "api-health": {"GET": VIEW},
@@ -176,6 +184,7 @@ def test_what_a_caller_may_not_see_is_not_there(name: str, method: str, settings
     pks |= {"engines": engine.pk, "engine-jobs": job.pk}
     pks["secrets"] = make_secret(workflow=run.workflow.title).pk
     pks["variables"] = make_variable(workflow=run.workflow.title).pk
+    pks["saved-views"] = SavedView.objects.create(user=make_user(), name="x", shared=True).pk
     pks["tokens"] = make_user().pk + 1000
     pk = next((pks[kind] for kind in pks if f"/{kind}/" in VIEWS[name][1]), run.pk)
     token = make_token()

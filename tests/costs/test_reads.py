@@ -85,6 +85,7 @@ MOST: dict[str, int] = {
     "api/v1/secrets/<id:id>": 3,
     "api/v1/task-runs/<id:id>": 7,
     "api/v1/task-runs/<id:id>/artifacts": 9,
+    "api/v1/task-runs/<id:id>/history": 10,
     "api/v1/task-runs/<id:id>/logs": 8,
     "api/v1/task-runs/<id:id>/tries": 6,
     "api/v1/tokens": 3,
@@ -93,18 +94,23 @@ MOST: dict[str, int] = {
     "api/v1/variables/<id:id>": 3,
     "api/v1/workflow-runs": 5,
     "api/v1/workflow-runs/<id:id>": 6,
+    "api/v1/workflow-runs/<id:id>/engine-page": 3,
     "api/v1/workflow-runs/<id:id>/events": 4,
+    "api/v1/workflow-runs/<id:id>/failure": 11,
     "api/v1/workflow-runs/<id:id>/logs": 8,
     "api/v1/workflow-runs/<id:id>/results": 4,
     "api/v1/workflow-runs/<id:id>/status": 4,
     "api/v1/workflow-runs/<id:id>/task-runs": 5,
+    "api/v1/workflow-runs/compare": 7,
     "api/v1/workflows": 4,
     "api/v1/workflows/<id:id>": 7,
     "api/v1/workflows/<id:id>/diff": 10,
     "api/v1/workflows/<id:id>/graph": 6,
+    "api/v1/workflows/<id:id>/grid": 7,
     "api/v1/workflows/<id:id>/runs": 6,
     "api/v1/workflows/<id:id>/schema": 3,
     "api/v1/workflows/<id:id>/tasks": 6,
+    "compare/": 5,
     "docs": 2,
     "engines/": 4,
     "engines/<int:pk>/": 5,
@@ -112,9 +118,9 @@ MOST: dict[str, int] = {
     "engines/new/": 2,
     "metrics": 9,
     "runs/": 6,
-    "runs/<int:pk>/": 11,
+    "runs/<int:pk>/": 14,
     "runs/<int:pk>/logs/": 9,
-    "runs/<int:pk>/tasks/<int:task_pk>/": 18,
+    "runs/<int:pk>/tasks/<int:task_pk>/": 19,
     "secrets/": 5,
     "secrets/<int:pk>/": 3,
     "secrets/new/": 3,
@@ -122,7 +128,7 @@ MOST: dict[str, int] = {
     "variables/<int:pk>/": 3,
     "variables/new/": 3,
     "workflows/": 7,
-    "workflows/<title:title>/": 8,
+    "workflows/<title:title>/": 11,
     "workflows/new/": 3,
 }
 # They ask an engine, or read files.
@@ -218,7 +224,8 @@ def path_of(route: str) -> str:
     path = route.replace("<int:task_pk>", str(task.pk)).replace("<title:title>", run.workflow.title)
     path = path.replace("<int:pk>", str(key)).replace("<id:id>", str(key))
     path = path.replace("<path:key>", "team")
-    return f"/{path}?with={key}" if path.endswith("/diff") else f"/{path}"
+    asked = {"diff": f"?with={key}", "compare": f"?a={run.pk}&b={run.pk + 1}"}
+    return f"/{path}{asked.get(path.rstrip('/').rpartition('/')[2], '')}"
 
 
 def statements(client: Client, path: str) -> list[str]:

@@ -3,21 +3,27 @@
 from collections import Counter
 from typing import Any
 
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from runs.api.filters import RunEventFilter, TaskRunFilter, filtered, names
-from runs.api.openapi import CORE, doc, listing, path_id
+from runs.api.openapi import CORE, HUB, doc, listing, path_id
 from runs.api.pagination import PAGING, Order, page
 from runs.api.shapes.event import EventShape, show_events
 from runs.api.shapes.run import ResultsShape, StatusShape, observed_at
 from runs.api.shapes.task_run import TaskRunShape, show_task_runs
 from runs.api.views import HubView
+from runs.engine_page import engine_page
 from runs.models import RunEvent, TaskRun, WorkflowRun
 from runs.policy import Action, visible
 
 OLDEST_FIRST = Order(descending=False)
 BY_SEQ = Order(field="seq", descending=False)
+
+
+class EnginePageShape(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Empty where the engine has no page for it.")
 
 
 class TaskRuns(HubView):
@@ -91,3 +97,13 @@ class Status(HubView):
                 "version": run.version,
             }
         )
+
+
+class EnginePage(HubView):
+    needs = {"GET": Action.VIEW}
+
+    @doc("read_run_engine_page", HUB, "Where the engine's own pages show the run",
+         answer=EnginePageShape, query=[path_id()])  # fmt: skip
+    def get(self, request: Request, id: int) -> Response:
+        run = self.one(WorkflowRun.objects.select_related("engine"), pk=id)
+        return Response({"url": engine_page(run)})
