@@ -15,6 +15,12 @@ from runs.actions.attempts import (
     retry_run,
     stop_run,
 )
+from runs.actions.bulk import (
+    ask_bulk,
+    bulk_jobs,
+    cancel_bulk,
+    preview_bulk,
+)
 from runs.actions.engines import (
     create_engine,
     delete_engine,
@@ -22,13 +28,22 @@ from runs.actions.engines import (
     request_engine_job,
     request_engine_test,
 )
-from runs.actions.housekeeping import correct, force_state, purge
+from runs.actions.housekeeping import correct, delete_run, force_state, purge
 from runs.actions.limits import read_length, spelled_length
 from runs.actions.looks import ask_for_look
 from runs.actions.marks import mark_run, mark_task
 from runs.actions.runs import edit_run, rerun, start_held_run, start_run
 from runs.actions.secrets import delete_stored, edit_stored, set_secret, set_variable
 from runs.actions.tokens import issue_token, revoke_token
+from runs.actions.views import (
+    MOST_VIEWS,
+    change_view,
+    delete_view,
+    require_own,
+    save_view,
+    set_preferences,
+    views_of,
+)
 from runs.actions.workflows import (
     edit_workflow,
     post_workflow,
@@ -38,13 +53,20 @@ from runs.actions.workflows import (
 )
 
 __all__ = [
+    "MOST_VIEWS",
+    "ask_bulk",
     "ask_for_look",
+    "bulk_jobs",
+    "cancel_bulk",
     "cancel_run",
     "cancel_task",
+    "change_view",
     "correct",
     "create_engine",
     "delete_engine",
+    "delete_run",
     "delete_stored",
+    "delete_view",
     "edit_engine",
     "edit_run",
     "edit_stored",
@@ -56,21 +78,26 @@ __all__ = [
     "mark_task",
     "plan_retry",
     "post_workflow",
-    "purge",
+    "preview_bulk",
     "problems_said",
+    "purge",
     "read_definition",
     "read_length",
     "redeploy_workflow",
     "request_engine_job",
     "request_engine_test",
+    "require_own",
     "rerun",
     "restart_run",
     "retry_run",
     "revoke_token",
+    "save_view",
+    "set_preferences",
     "set_secret",
     "set_variable",
     "spelled_length",
     "start_held_run",
     "start_run",
     "stop_run",
+    "views_of",
 ]

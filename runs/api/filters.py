@@ -242,6 +242,11 @@ class StoredFilter(HubFilter):
     helps = {"workflow": "The title of the workflow that alone sees it."}
 
 
+class ViewFilter(HubFilter):
+    name = Text()
+    shared = Flag()
+
+
 class TokenFilter(HubFilter):
     user = Text(field_name="user__username")
 

@@ -67,7 +67,7 @@ class WorkflowRun(models.Model):
     trigger = models.CharField(max_length=12, choices=Trigger, default=Trigger.MANUAL)
     source = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+        settings.AUTH_USER_MODEL, null=True, blank=True, db_index=False, on_delete=models.SET_NULL
     )
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -114,6 +114,7 @@ class WorkflowRun(models.Model):
             models.Index(fields=["state", "-id"], name="run_state"),
             models.Index(fields=["workflow", "-id"], name="run_workflow"),
             models.Index(fields=["engine", "-id"], name="run_engine"),
+            models.Index(fields=["created_by", "-id"], name="run_by"),
             models.Index(fields=["engine", "id"], name="run_active", condition=ACTIVE),
             models.Index(
                 fields=["next_check_at"],

@@ -39,5 +39,10 @@ def cut(request: HttpRequest, queryset: QuerySet[Any], *, size: int = SIZE) -> S
     )
 
 
+def after_key(request: HttpRequest) -> int | None:
+    """The row behind which the URL asks to go on."""
+    return _key(request.GET.get("after", ""))
+
+
 def _key(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 18 else None

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from engines.models import EngineJob
-from runs.models import ApiToken, TaskTry
+from runs.models import ApiToken, SavedView, TaskTry
 from tests.factories import (
     make_engine,
     make_run,
@@ -84,6 +84,7 @@ def rows(db: None) -> dict[str, int]:
         "engine-jobs": job.pk,
         "secrets": make_secret().pk,
         "variables": make_variable().pk,
+        "saved-views": SavedView.objects.create(user=token.user, name="Broken", shared=True).pk,
         "tokens": token.pk,
         "{kind}": run.pk,
     }

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from engines.models import EngineJob
-from runs.models import Secret, TaskRun, TaskTry, Variable, WorkflowRun
+from runs.models import SavedView, Secret, TaskRun, TaskTry, Variable, WorkflowRun
 from runs.states import RunState, TaskState
 from tests.factories import (
     make_engine,
@@ -81,6 +81,9 @@ MOST: dict[str, int] = {
     "api/v1/health/ready": 3,
     "api/v1/labels": 3,
     "api/v1/labels/<path:key>": 3,
+    "api/v1/me": 3,
+    "api/v1/saved-views": 3,
+    "api/v1/saved-views/<id:id>": 3,
     "api/v1/secrets": 3,
     "api/v1/secrets/<id:id>": 3,
     "api/v1/task-runs/<id:id>": 7,
@@ -121,10 +124,14 @@ MOST: dict[str, int] = {
     "runs/<int:pk>/": 14,
     "runs/<int:pk>/logs/": 9,
     "runs/<int:pk>/tasks/<int:task_pk>/": 19,
+    "runs/export.csv": 4,
+    "runs/export.json": 4,
+    "runs/views/<int:pk>/": 3,
+    "runs/views/new/": 2,
     "secrets/": 5,
     "secrets/<int:pk>/": 3,
     "secrets/new/": 3,
-    "settings/": 3,
+    "settings/": 4,
     "variables/<int:pk>/": 3,
     "variables/new/": 3,
     "workflows/": 7,
@@ -142,6 +149,8 @@ NO_PAGE = {
     "jump/",
     "log-in/",
     "log-out/",
+    "runs/views/default/",
+    "settings/preferences/",
     "settings/theme/",
     "settings/tokens/",
     "settings/password/",
@@ -199,6 +208,7 @@ def fill(count: int) -> None:
             TaskTry.objects.create(task_run=task, attempt=1, try_number=1, state=task.state)
         make_secret(f"secret-{number}")
         make_variable(f"variable-{number}")
+        SavedView.objects.create(user=make_user(), name=f"view-{number}", shared=True)
         make_token(role="viewer")
         EngineJob.objects.create(engine=engine, kind="test")
 
@@ -215,6 +225,8 @@ def path_of(route: str) -> str:
         key = run.workflow_id
     elif route.startswith(f"{API}task-runs"):
         key = task.pk
+    elif "views" in route:
+        key = SavedView.objects.order_by("pk")[0].pk
     elif "secrets" in route:
         key = Secret.objects.order_by("pk")[0].pk
     elif "variables" in route:

@@ -1,7 +1,8 @@
-"""Log-in and log-out, and what everybody can set for themselves: password, API tokens, theme."""
+"""Log-in and log-out, and what everybody can set for themselves: password, API tokens, theme, time zone."""
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
@@ -16,6 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from runs import actions
+from runs.actions.views import ZONES
 from runs.errors import Denied, Invalid
 from runs.models import ApiToken
 from runs.models.access import Role
@@ -105,6 +107,22 @@ def change_password(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+def set_preferences(request: HttpRequest) -> HttpResponse:
+    """The time zone, and the view that the list of runs opens with: kept with the user."""
+    key = request.POST.get("default_view", "")
+    return do(
+        request,
+        lambda: actions.set_preferences(
+            actor(request),
+            time_zone=request.POST.get("time_zone", ""),
+            default_view=int(key) if key.isascii() and key.isdecimal() and len(key) < 18 else 0,
+        ),
+        then=reverse("account"),
+        done="Your settings are kept.",
+    )
+
+
+@require_POST
 def set_theme(request: HttpRequest) -> HttpResponse:
     """Light, dark or as the system: kept in a cookie of this browser."""
     response = redirect(safe_next(request, reverse("account")))
@@ -138,6 +156,10 @@ def _page(
             "lifetimes": LIFETIMES.items(),
             "themes": THEMES.items(),
             "theme": request.COOKIES.get("theme", "auto"),
+            "zones": ZONES,
+            "hub_zone": settings.TIME_ZONE,
+            "preference": getattr(request.user, "preference", None),
+            "views": list(actions.views_of(actor(request))),
             "issued": issued,
             "plain": plain,
             "token_error": token_error,

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 from runs.models import WorkflowRun
 from runs.policy import Action
 from runs.querysets import RunQuerySet
-from runs.runfilter import narrow, read_filter, text_of
+from runs.runfilter import narrow, query_of, read_filter, text_of
 from runs.runquery import EXAMPLES
 from runs.web.access import seen, why_not
 from runs.web.arrivals import Arrivals, arrivals, in_order, shown_keys
@@ -16,6 +16,7 @@ from runs.web.chips import address, chips_of, quick_chips
 from runs.web.live import is_poll, show, token_of, unchanged
 from runs.web.offers import run_offers
 from runs.web.paging import cut
+from runs.web.tabs import default_view, opening, tabs_of
 
 # What no row shows.
 UNSHOWN = ("parameters", "result", "source", "last_error")
@@ -24,6 +25,8 @@ UNSHOWN = ("parameters", "result", "source", "last_error")
 @require_GET
 def runs(request: HttpRequest) -> HttpResponse:
     """Runs by filter, newest first, in keyset pages."""
+    if elsewhere := opening(request):
+        return redirect(elsewhere)
     chosen = read_filter(request.GET)
     view = request.GET.get("view", "")[:20]
     if "query" in request.GET and not chosen.errors and not is_poll(request):
@@ -44,7 +47,9 @@ def runs(request: HttpRequest) -> HttpResponse:
         "token": token,
         "chosen": chosen,
         "view": view,
+        "query": query_of(chosen),
         "news": news,
+        "page": page,
         "here": address(chosen, view),
         # Further back, nothing comes and goes: only the first page asks again.
         "live": page is None or page.first,
@@ -52,10 +57,13 @@ def runs(request: HttpRequest) -> HttpResponse:
         "active": any(not run.final for run in found),
         "rows": [(run, run_offers(request, run)) for run in found],
     }
-    if page is not None:
+    if page is not None and not is_poll(request):
         username = request.user.get_username()
+        tabs = tabs_of(request, chosen, view)
         context |= {
-            "page": page,
+            "tabs": tabs,
+            "tab": next((tab for tab in tabs if tab.on), None),
+            "default": default_view(request),
             "text": request.GET.get("query") or text_of(chosen),
             "chips": chips_of(chosen, view),
             "quick": quick_chips(chosen, view, username),
