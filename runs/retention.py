@@ -29,6 +29,7 @@ from engines.dag.models import Execution
 from engines.models import EngineJob
 from runs import chain, counters
 from runs.models import (
+    BulkJob,
     IdempotencyKey,
     RunAttempt,
     Secret,
@@ -44,6 +45,7 @@ logger = logging.getLogger("workflowhub.cleanup")
 BATCH = 200
 KEEP_KEYS = timedelta(hours=24)
 KEEP_JOBS = timedelta(days=7)
+KEEP_BULK_JOBS = timedelta(days=30)
 YOUNG = timedelta(hours=1)  # a folder of logs that nobody refers to yet may be of a run just begun
 KEEP_STRAY_FILES = timedelta(days=1)
 _OUR_FOLDER = re.compile(r"^wh-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+(?:-[0-9a-z]+)?$")
@@ -122,6 +124,7 @@ def _leftovers(report: Report, now: datetime, *, dry_run: bool, batch: int) -> N
             state__in=[EngineJob.State.DONE, EngineJob.State.FAILED],
             created_at__lt=now - KEEP_JOBS,
         ),
+        "bulk jobs": BulkJob.objects.filter(ended_at__lt=now - KEEP_BULK_JOBS),
         "sessions": Session.objects.filter(expire_date__lt=now),
     }
     for what, rows in old.items():
@@ -137,11 +140,14 @@ def _leftovers(report: Report, now: datetime, *, dry_run: bool, batch: int) -> N
         report.add("audit entries chained", chain.extend())
 
 
-def _old_runs(before: datetime) -> models.QuerySet[WorkflowRun]:
+def ended_runs() -> models.QuerySet[WorkflowRun]:
+    """Those that have ended, and that no further attempt waits for."""
     queued = RunAttempt.objects.filter(run=OuterRef("pk"), number__gt=OuterRef("attempt"))
-    return WorkflowRun.objects.filter(
-        state__in=sorted(FINAL_RUN_STATES), ended_at__lt=before
-    ).exclude(Exists(queued))
+    return WorkflowRun.objects.filter(state__in=sorted(FINAL_RUN_STATES)).exclude(Exists(queued))
+
+
+def _old_runs(before: datetime) -> models.QuerySet[WorkflowRun]:
+    return ended_runs().filter(ended_at__lt=before)
 
 
 def _old_workflows(before: datetime) -> models.QuerySet[Workflow]:
@@ -194,38 +200,56 @@ def _delete_rows(model: type[models.Model], keys: list[Any]) -> int:
     return len(keys)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What deleted runs have left beside the database: `keys` of the runs, `names` of their folders,
+    `logs` that are files of their own."""
+
+    keys: list[Any]
+    names: set[str]
+    logs: list[str]
+
+    def delete_files(self) -> None:
+        """Once the rows are gone for good."""
+        attempts = RunAttempt.objects.filter(external_id__in=self.names)
+        kept = set(attempts.values_list("external_id", flat=True))
+        _delete_files([log for log in self.logs if log.partition("/")[0] not in kept])
+        for name in self.names - kept:
+            _delete_folder(name)
+            if _OUR_FOLDER.match(name):
+                artifacts.remove(name)
+        for key in self.keys:
+            _delete_folder(f"archive/{key // 1000}/{key}")
+
+
+def delete_run_rows(old: models.QuerySet[WorkflowRun], keys: list[Any]) -> Rest:
+    """Deletes those of the runs that are `old` still, with all their rows and what our own engine keeps
+    of them. Must run inside a transaction; whoever calls deletes the files after it."""
+    # A retry may have begun since they were chosen, and have ended too.
+    chosen = old.select_for_update().filter(pk__in=keys).order_by("pk")
+    keys = list(chosen.values_list("pk", flat=True))
+    attempts = RunAttempt.objects.filter(run_id__in=keys).exclude(external_id="")
+    named = list(attempts.values_list("run_id", "external_id"))
+    # A hook may still run, or an execution that was marked as ended by hand.
+    busy = artifacts.in_use(name for _, name in named)
+    held = {run for run, name in named if name in busy}
+    keys = [key for key in keys if key not in held]
+    # Only from here on it is known whose names and logs may go.
+    names = {name for run, name in named if run not in held}
+    logs = TaskTry.objects.filter(task_run__run_id__in=keys).exclude(log="")
+    files = list(logs.values_list("log", flat=True))
+    requests.forget(sorted(names))
+    WorkflowRun.objects.filter(pk__in=keys).delete()
+    return Rest(keys=keys, names=names, logs=files)
+
+
 def _delete_runs(
     old: models.QuerySet[WorkflowRun], model: type[models.Model], keys: list[Any]
 ) -> int:
-    """Those of the runs that are `old` still, with all their rows, what our own engine keeps of them,
-    their logs and files."""
     with transaction.atomic():
-        # A retry may have begun since they were chosen, and have ended too.
-        chosen = old.select_for_update().filter(pk__in=keys).order_by("pk")
-        keys = list(chosen.values_list("pk", flat=True))
-        attempts = RunAttempt.objects.filter(run_id__in=keys).exclude(external_id="")
-        named = list(attempts.values_list("run_id", "external_id"))
-        # A hook may still run, or an execution that was marked as ended by hand.
-        busy = artifacts.in_use(name for _, name in named)
-        held = {run for run, name in named if name in busy}
-        keys = [key for key in keys if key not in held]
-        # Only from here on it is known whose names and logs may go.
-        names = {name for run, name in named if run not in held}
-        logs = TaskTry.objects.filter(task_run__run_id__in=keys).exclude(log="")
-        files = list(logs.values_list("log", flat=True))
-        requests.forget(sorted(names))
-        WorkflowRun.objects.filter(pk__in=keys).delete()
-    kept = set(
-        RunAttempt.objects.filter(external_id__in=names).values_list("external_id", flat=True)
-    )
-    _delete_files([log for log in files if log.partition("/")[0] not in kept])
-    for name in names - kept:
-        _delete_folder(name)
-        if _OUR_FOLDER.match(name):
-            artifacts.remove(name)
-    for key in keys:
-        _delete_folder(f"archive/{key // 1000}/{key}")
-    return len(keys)
+        rest = delete_run_rows(old, keys)
+    rest.delete_files()
+    return len(rest.keys)
 
 
 def _delete_logs(model: type[models.Model], keys: list[Any]) -> int:

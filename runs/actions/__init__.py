@@ -6,6 +6,7 @@ runs.errors (Invalid, Denied, Conflict, Stale) with nothing half done. None of t
 they write what is wanted, the reconciler makes it so.
 """
 
+from runs.actions.acknowledgements import acknowledge, withdraw_acknowledgement
 from runs.actions.asked import in_the_way
 from runs.actions.attempts import (
     cancel_run,
@@ -53,6 +54,7 @@ from runs.actions.workflows import (
 )
 
 __all__ = [
+    "acknowledge",
     "MOST_VIEWS",
     "ask_bulk",
     "ask_for_look",
@@ -100,4 +102,5 @@ __all__ = [
     "start_run",
     "stop_run",
     "views_of",
+    "withdraw_acknowledgement",
 ]

@@ -15,10 +15,10 @@ from runs.actions.limits import DEFAULTS, clean_limits, lock_titles, share_limit
 from runs.actions.marks import mark_run, mark_task
 from runs.actions.races import write
 from runs.actions.runs import by, check_version
-from runs.errors import Invalid, Stale
+from runs.errors import Conflict, Invalid, Stale
 from runs.models import TaskRun, Workflow, WorkflowRun
 from runs.policy import Action, Actor, require
-from runs.retention import Limits, clean_up
+from runs.retention import Limits, clean_up, delete_run_rows, ended_runs
 from runs.states import Cause, RunState, TaskState
 
 # Kind of object -> the columns that may be corrected by hand: never a state, which has force_state.
@@ -95,6 +95,19 @@ def purge(
     if not dry_run:
         audit.record(actor, "purge", "hub", **report.counts)
     return dict(report.counts)
+
+
+def delete_run(actor: Actor, run: WorkflowRun) -> None:
+    """Deletes a run that has ended, with all that hangs on it; its files go once that is committed."""
+    require(actor, Action.HOUSEKEEPING, run)
+    if not run.final:
+        raise Conflict("It is active: cancel it, and delete it when it has ended.", run)
+    with transaction.atomic():
+        rest = delete_run_rows(ended_runs(), [run.pk])
+        if not rest.keys:
+            raise Conflict("Something of it is used still, or it runs again: try later.", run)
+        audit.record(actor, "delete", run)
+        transaction.on_commit(rest.delete_files)
 
 
 def force_state(

@@ -1,4 +1,5 @@
-"""`sync --watch`: a thread for each engine and one for the runs without, woken when something changed.
+"""`sync --watch`: a thread for each engine, one for the runs without and one for bulk jobs, woken when
+something changed.
 
 A thread that hangs in a call holds up its own engine only. The main thread renews the leases, writes
 the heartbeat, and wakes the others. Any number of these processes may run: whoever has a thing's lease
@@ -21,11 +22,12 @@ from engines.faults import crash_point
 from engines.inbound import Hint
 from engines.models import Engine, EngineJob
 from runs import leases
-from runs.models import Heartbeat, Workflow, WorkflowRun
-from runs.reconciler import jobs, metrics, turns
+from runs.actions.bulk import OPEN as OPEN_JOBS
+from runs.models import BulkJob, Heartbeat, Workflow, WorkflowRun
+from runs.reconciler import bulk, jobs, metrics, turns
 from runs.reconciler.hold import Hold, take
 from runs.reconciler.observe import WATCHED
-from runs.reconciler.once import PROBE, ROUTER, lease_name
+from runs.reconciler.once import BULK, PROBE, ROUTER, lease_name
 from runs.reconciler.router import Router
 from runs.reconciler.sweep import EngineSweep, Tick
 from runs.reconciler.wakeups import Listener, listener
@@ -227,6 +229,7 @@ class Loop:
         else:
             wanted[ROUTER] = lambda hold: _tick_of_router(Router(hold))
             wanted[PROBE] = _tick_of_probe
+            wanted[BULK] = _tick_of_bulk
         for pk in engines.values_list("pk", flat=True):
             wanted[lease_name(pk)] = _maker(pk)
         for name in set(self.hands) - set(wanted):
@@ -265,6 +268,7 @@ def anything_to_do() -> bool:
         or WorkflowRun.objects.filter(state__in=WATCHED).exists()
         or turns.anybody_waits()
         or EngineJob.objects.filter(state__in=jobs.OPEN).exists()
+        or BulkJob.objects.filter(state__in=OPEN_JOBS).exists()
         or Workflow.objects.due(now).exists()
         or Hint.objects.exists()
     )
@@ -285,6 +289,10 @@ def _maker(engine_id: int) -> Callable[[Hold], Ticker]:
 
 def _tick_of_router(router: Router) -> Ticker:
     return lambda _: router.tick()
+
+
+def _tick_of_bulk(hold: Hold) -> Ticker:
+    return lambda _: bulk.tick(hold)
 
 
 def _tick_of_probe(hold: Hold) -> Ticker:

@@ -8,13 +8,15 @@ from uuid import uuid4
 from engines.models import Engine
 from runs import leases
 from runs.models import WorkflowRun
-from runs.reconciler import jobs, metrics
+from runs.reconciler import bulk, jobs, metrics
 from runs.reconciler.hold import Hold, take
 from runs.reconciler.router import Router
 from runs.reconciler.sweep import EngineSweep
 
 ROUTER = "router"
 PROBE = "probe"
+BULK = "bulk"
+BULK_SECONDS = 10.0  # of one round, so that engines aren't kept waiting
 ROUNDS = 5  # one step of a run often makes the next one due
 
 
@@ -73,7 +75,7 @@ def look_after(
 def look_after_the_rest(
     summary: Summary, *, only: Collection[int] | None = None, seconds: float | None = None
 ) -> None:
-    """What belongs to no engine: routing, and tests of settings that are not saved yet."""
+    """What belongs to no engine: routing, tests of settings that are not saved yet, bulk jobs."""
 
     def route(hold: Hold) -> None:
         summary.handled += Router(hold).tick(only=only).handled
@@ -81,6 +83,7 @@ def look_after_the_rest(
     _under_lease(ROUTER, summary, route, seconds=seconds)
     if only is None:
         _under_lease(PROBE, summary, jobs.test_unsaved, seconds=seconds)
+        _under_lease(BULK, summary, bulk.do_all, seconds=min(seconds or BULK_SECONDS, BULK_SECONDS))
 
 
 def _under_lease(

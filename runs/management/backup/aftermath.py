@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from engines.base import external_id
 from engines.clock import database_now
 from engines.dag.models import Worker
 from engines.models import Engine, EngineJob
 from runs import audit, moves
+from runs.actions.bulk import OPEN as OPEN_JOBS
 from runs.models import (
     ApiToken,
+    BulkJob,
     IdempotencyKey,
     Restore,
     RunAttempt,
@@ -55,6 +57,10 @@ def forget_the_present(backup_at: datetime) -> Counts:
     IdempotencyKey.objects.filter(status=None).delete()
     EngineJob.objects.filter(state__in=[EngineJob.State.WAITING, EngineJob.State.RUNNING]).update(
         state=EngineJob.State.FAILED, message=ASK_AGAIN, ended_at=now
+    )
+    # How far it got since nobody knows: what it did would be done twice.
+    BulkJob.objects.filter(state__in=OPEN_JOBS).update(
+        state=BulkJob.State.CANCELED, message=ASK_AGAIN, ended_at=now, version=F("version") + 1
     )
     Engine.objects.update(cursor="", failures=0, breaker_until=None, observed_at=None)
     # Their steps are taken back by whoever looks first.
