@@ -6,8 +6,8 @@ JOBS ?= 3
 # Faults wait more than they work.
 FAULT_JOBS ?= 4
 ARGS ?=
-# Of bench-pages.
-N ?= 1000000
+# How many runs demo-data and bench-pages make.
+N ?=
 # sqlite or postgresql; empty: both, one after the other.
 DB ?=
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -17,7 +17,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run start stop test test-faults test-browser mutation bench bench-peers bench-pages lint check format
+.PHONY: help run start stop test test-faults test-browser mutation bench bench-peers bench-pages demo-data lint check format
 
 help: ## Show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ run: .venv/run.stamp ## Set everything up and serve the hub until Ctrl-C
 
 start: .venv/run.stamp ## The same, in the background
 	@$(BIN)/python manage.py up --host $(HOST) --port $(PORT) --detach
+
+demo-data: .venv/run.stamp ## Fill the hub with N runs of a month that never was, to look around
+	@$(BIN)/python manage.py migrate -v 0
+	@$(BIN)/python manage.py demo_data $(N) $(ARGS)
 
 stop: .venv/run.stamp ## Stop the hub that runs in the background
 	@$(BIN)/python manage.py down
@@ -65,6 +69,7 @@ bench: .venv/dev.stamp ## Measure the hub on both databases and print one table 
 bench-peers: .venv/dev.stamp ## The same work for other engines and queues, in turn (installs them into .engines)
 	@$(BIN)/python -m bench.peers $(ARGS)
 
+bench-pages: N := $(or $(N),1000000)
 bench-pages: .venv/dev.stamp ## Measure every list, filter and page on a history of N runs (PostgreSQL)
 	@$(BIN)/python -m bench.pages $(N) $(ARGS)
 
