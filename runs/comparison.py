@@ -115,9 +115,10 @@ def seconds(started: datetime | None, ended: datetime | None) -> float | None:
 
 
 def notable(a: float | None, b: float | None) -> bool:
-    """Whether two durations in seconds are as far apart as people would call different."""
+    """Whether two durations in seconds are as far apart as people would call different; unknown ones
+    are not."""
     if a is None or b is None:
-        return a is not b
+        return False
     return abs(a - b) >= max(LEAST_SECONDS, LEAST_SHARE * max(a, b))
 
 
@@ -163,7 +164,8 @@ def _not_compared(a: WorkflowRun, b: WorkflowRun, more: bool) -> Iterator[str]:
 
 
 def _tasks(a: WorkflowRun, b: WorkflowRun) -> tuple[list[TaskDifference], int, bool]:
-    """Those that differ, how many don't, and whether there are more than are read."""
+    """Those that differ, the ones of which only the duration does last; how many don't, and whether there
+    are more than are read."""
     runs = {a.pk, b.pk}
     rows = (
         TaskRun.objects.tasks()
@@ -187,6 +189,7 @@ def _tasks(a: WorkflowRun, b: WorkflowRun) -> tuple[list[TaskDifference], int, b
             tasks.append(TaskDifference(name=name, map_index=index, a=old, b=new, differs=differs))
         else:
             same += 1
+    tasks.sort(key=lambda task: (task.differs == ("duration",), "state" not in task.differs))
     return tasks, same, more
 
 

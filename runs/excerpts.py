@@ -13,7 +13,7 @@ from runs.models import TaskRun, TaskTry
 CHUNK = 500
 AROUND = 30
 AFTER = 3  # lines behind the error
-LONGEST = 2000  # characters of a line in an excerpt
+LONGEST = 600  # characters of a line in an excerpt
 MOST_BYTES = 2_000_000
 MOST_CHUNKS = 200  # of a log that can't be read from its end
 

@@ -1,7 +1,6 @@
 """What the pages that compare runs say in one word. Everything is escaped by the templates."""
 
 import json
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ from django import template
 
 from runs.states import RunState, Trigger
 from runs.templatetags.hub import duration, reason_text
+from runs.visible import visible
 
 register = template.Library()
 
@@ -19,17 +19,13 @@ FACTS = {
     "trigger": "Started",
     "duration": "Took",
 }
-# What could make a text look like another one: control characters, and those that turn its direction.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
-)
 _SIGNS = {"added": "+", "removed": "−", "changed": "≠"}
 
 
-@register.filter
-def visible(text: object) -> str:
-    """The text with what can't be seen spelled out, but for tabs and ends of lines."""
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
+@register.filter(name="visible")
+def seen(text: object) -> str:
+    """The text with what can't be seen in it spelled out."""
+    return visible(str(text))
 
 
 @register.filter

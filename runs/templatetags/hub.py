@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from engines.durations import said
 from runs.states import TONES, Flag, Reason, RunState, TaskState, Trigger, shown_state
+from runs.visible import visible
 
 register = template.Library()
 
@@ -227,7 +228,7 @@ def brief(value: Any) -> str:
 @register.filter
 def first_line(text: str) -> str:
     """The first line that says something, at most 300 characters."""
-    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    line = visible(next((line for line in text.splitlines() if line.strip()), "").strip())
     return line if len(line) <= 300 else f"{line[:299]}…"
 
 
