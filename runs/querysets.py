@@ -121,10 +121,12 @@ class RunQuerySet(models.QuerySet["WorkflowRun"]):
     def active(self) -> "RunQuerySet":
         return self.filter(state__in=sorted(ACTIVE_RUN_STATES))
 
-    def active_by_engine(self) -> dict[int, int]:
-        """Engine's key -> how many active runs it has."""
+    def active_by_engine(self) -> dict[int, tuple[int, int]]:
+        """Engine's key -> how many active runs it has, and how many of them don't run yet."""
         counted = self.active().exclude(engine=None).order_by().values_list("engine")
-        return dict(counted.annotate(Count("pk")))
+        waiting = Count("pk", filter=~Q(state=RunState.RUNNING))
+        rows = counted.annotate(Count("pk"), waiting=waiting)
+        return {engine: (number, behind) for engine, number, behind in rows}
 
     def due(self, now: datetime) -> "RunQuerySet":
         return self.filter(next_check_at__lte=now).order_by("next_check_at", "id")

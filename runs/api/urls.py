@@ -102,6 +102,16 @@ urlpatterns: list[URLPattern] = [
     path("housekeeping/purge", housekeeping.Purge.as_view(), name="api-purge"),
     path("housekeeping/<slug:kind>/<id:id>", housekeeping.Correct.as_view(), name="api-correct"),
     path("triage", triage.Triage.as_view(), name="api-triage"),
+    path(
+        "triage/acknowledgements",
+        triage.Acknowledgements.as_view(),
+        name="api-acknowledgements",
+    ),
+    path(
+        "triage/acknowledgements/<id:id>",
+        triage.OneAcknowledgement.as_view(),
+        name="api-acknowledgement",
+    ),
     path("audit", events.Audit.as_view(), name="api-audit"),
     path("events", events.Events.as_view(), name="api-events"),
     path("secrets", secrets.Secrets.as_view(), name="api-secrets"),

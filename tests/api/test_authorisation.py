@@ -10,7 +10,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from engines.models import EngineJob
-from runs.models import SavedView, Workflow
+from runs.models import Acknowledgement, SavedView, Workflow
 from runs.models.access import Role
 from runs.policy import ALLOWED, Action
 from tests.factories import (
@@ -84,6 +84,8 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-force-state": {"POST": KEEP},
     "api-correct": {"PATCH": KEEP},
     "api-triage": {"GET": VIEW},
+    "api-acknowledgements": {"POST": EDIT},
+    "api-acknowledgement": {"DELETE": EDIT},
     "api-audit": {"GET": AUDIT},
     "api-events": {"GET": VIEW},
     "api-secrets": {"GET": VIEW, "POST": SECRETS},
@@ -185,6 +187,8 @@ def test_what_a_caller_may_not_see_is_not_there(name: str, method: str, settings
     pks["secrets"] = make_secret(workflow=run.workflow.title).pk
     pks["variables"] = make_variable(workflow=run.workflow.title).pk
     pks["saved-views"] = SavedView.objects.create(user=make_user(), name="x", shared=True).pk
+    kind = {"fingerprint": "f", "workflow": run.workflow.title, "newest": run.pk}
+    pks["acknowledgements"] = Acknowledgement.objects.create(**kind).pk
     pks["tokens"] = make_user().pk + 1000
     pk = next((pks[kind] for kind in pks if f"/{kind}/" in VIEWS[name][1]), run.pk)
     token = make_token()

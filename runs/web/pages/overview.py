@@ -1,18 +1,22 @@
 """What needs somebody, what runs now, and how the engines are."""
 
+from datetime import datetime
 from urllib.parse import urlencode
 
 from django.db.models import Count, Max, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from engines.models import Engine
 from engines.states import HealthState
-from runs.models import RunEvent, Workflow, WorkflowRun
+from runs.models import Acknowledgement, RunEvent, Workflow, WorkflowRun
 from runs.policy import Action
+from runs.querysets import RunQuerySet
 from runs.standstill import without_a_turn
+from runs.triage import KIND, Kind, by_hour, kinds, late
 from runs.web.access import actor, seen, why_not
 from runs.web.live import show, token_of, unchanged
 from runs.web.load import engines_with_load
@@ -20,6 +24,7 @@ from runs.web.load import engines_with_load
 GROUPS = 30
 ROWS = 20
 FIRST = 3
+LATE_EVERY = 30  # seconds
 SICK = {HealthState.UNHEALTHY, HealthState.REJECTED}
 
 
@@ -30,18 +35,17 @@ def overview(request: HttpRequest) -> HttpResponse:
     active = runs.active().aggregate(n=Count("pk"), v=Sum("version"))
     newest = RunEvent.objects.aggregate(newest=Max("pk"))
     engines = Engine.objects.aggregate(n=Count("pk"), v=Sum("version"), c=Max("checked_at"))
-    token = token_of(active, newest, engines)
+    known = seen(request, Acknowledgement.objects.all())
+    noted = known.aggregate(n=Count("pk"), c=Max("at"))
+    now = timezone.now()
+    # Where something is under way it may become late, and no row changes by that.
+    grows = now.timestamp() // LATE_EVERY if active["n"] else 0
+    token = token_of(active, newest, engines, noted, grows)
     if same := unchanged(request, token):
         return same
-    groups = list(runs.open_failures().by_fingerprint()[:GROUPS])
-    newest_runs = {
-        run.pk: run
-        for run in runs.filter(pk__in=[group["newest"] for group in groups]).select_related(
-            "workflow", "engine"
-        )
-    }
-    for group in groups:
-        group["run"] = newest_runs.get(group["newest"])
+    failed = runs.open_failures()
+    groups, acknowledged = kinds(failed, known)
+    _show(runs, failed, [*groups[:GROUPS], *acknowledged[:GROUPS]], now)
     still = without_a_turn()
     troubled = runs.troubled().exclude(pk__in=still) if still else runs.troubled()
     trouble = [
@@ -49,7 +53,10 @@ def overview(request: HttpRequest) -> HttpResponse:
         for rows in (troubled, runs.filter(pk__in=still))
         for run in rows.select_related("workflow", "engine").order_by("-pk")[: ROWS + 1]
     ]
-    others = runs.active().exclude(pk__in=[run.pk for run in trouble]).order_by("-pk")
+    stuck = {run.pk for run in trouble}
+    lates = [one for one in late(runs, ROWS + len(stuck)) if one.run.pk not in stuck][:ROWS]
+    shown = stuck | {one.run.pk for one in lates}
+    others = runs.active().exclude(pk__in=shown).order_by("-pk")
     keys = list(others.values_list("pk", flat=True)[: ROWS + 1])
     running = list(runs.filter(pk__in=keys[:ROWS]).for_list().with_progress().order_by("-pk"))
     shown_engines = engines_with_load(request)
@@ -59,23 +66,38 @@ def overview(request: HttpRequest) -> HttpResponse:
         "web/overview.html",
         {
             "token": token,
-            "groups": [group for group in groups if group["run"]],
+            "groups": [group for group in groups if group.get("run")],
             "failures": sum(group["number"] for group in groups),
+            "acknowledged": [group for group in acknowledged if group.get("run")],
             "trouble": trouble[:ROWS],
+            "late": lates,
             "no_turn": still,
             "running": running,
             "more_running": len(keys) > ROWS,
-            "active": max(active["n"] - len(trouble), 0),
+            "active": max(active["n"] - len(shown), 0),
             "engines": shown_engines,
             "sick": sick,
-            "sick_count": len(sick),
-            "any_workflow": bool(running or groups)
+            "stuck_count": len(sick) + len(trouble[:ROWS]) + len(lates),
+            "any_workflow": bool(running or groups or acknowledged)
             or seen(request, Workflow.objects.current()).exists(),
             "retry_reason": why_not(request, Action.RETRY_RUN),
+            "edit_reason": why_not(request, Action.EDIT_RUN),
             "no_role": actor(request).role is None,
-            "first": _first(request) if not groups and not running and not trouble else [],
+            "first": _first(request) if not groups and not running and not shown else [],
         },
     )
+
+
+def _show(runs: RunQuerySet, failed: RunQuerySet, groups: list[Kind], now: datetime) -> None:
+    """Adds to each group its newest run and its failures by hour; two queries."""
+    if not groups:
+        return
+    rows = runs.filter(pk__in=[group["newest"] for group in groups])
+    newest = rows.select_related("workflow", "engine").defer("workflow__definition").in_bulk()
+    hours = by_hour(failed, groups, now)
+    for group in groups:
+        group["run"] = newest.get(group["newest"])
+        group["hours"] = hours.get(tuple(group[name] for name in KIND))
 
 
 def _first(request: HttpRequest) -> list[Workflow]:
