@@ -71,12 +71,15 @@ def preview_bulk(
     options: Mapping[str, Any] | None = None,
     newest: int | None = None,
 ) -> Preview:
-    """Counts what a job would be for; two statements. `newest`: runs with a key above it are left
-    out. Raises Invalid for a filter with mistakes, and Denied."""
+    """Counts what a job would be for; two statements. `options`: None while they aren't chosen.
+    `newest`: runs with a key above it are left out. Raises Invalid for a filter with mistakes, and
+    Denied."""
     if action not in BulkJob.Action.values:
         raise Invalid({"action": f"Choose from {', '.join(BulkJob.Action.values)}."})
     require(actor, RIGHTS[action])
-    cleaned = clean_options(BulkJob.Action(action), options or {})
+    cleaned: dict[str, Any] = {"mode": RetryMode.FAILED.value}
+    if options is not None:
+        cleaned = clean_options(BulkJob.Action(action), options)
     selection = read_selection(query=query, keys=keys, everything=everything)
     runs = selection.runs(actor)
     if newest is not None:
@@ -102,7 +105,7 @@ def ask_bulk(actor: Actor, *, expected: int | None = None, **asked: Any) -> Bulk
     were confirmed; it is a Conflict where there are more by now."""
     if actor.user is None:
         raise Denied("A job is done with somebody's rights: log in, or use a token.")
-    preview = preview_bulk(actor, **asked)
+    preview = preview_bulk(actor, **{**asked, "options": asked.get("options") or {}})
     if preview.refusal:
         raise Conflict(preview.refusal)
     if expected is not None and preview.total > expected:

@@ -124,14 +124,17 @@ def _canonical(query: str) -> str:
 def _fixed(chosen: RunFilter) -> RunFilter:
     """With the moments that a while before now means now; so is the one before which words aren't
     looked for."""
-    now, chosen = database_now(), dated(chosen)
-
-    def moment(text: str) -> str:
-        span = SPAN.fullmatch(text)
-        when = now - timedelta(**{UNITS[span[2]]: int(span[1])}) if span else None
-        return when.isoformat(timespec="seconds") if when else text
-
-    since, until = moment(chosen.since), moment(chosen.until)
+    chosen = dated(chosen)
+    spans = SPAN.fullmatch(chosen.since), SPAN.fullmatch(chosen.until)
+    if not any(spans) and not chosen.bounded:
+        return chosen
+    now = database_now()
+    since, until = (
+        (now - timedelta(**{UNITS[span[2]]: int(span[1])})).isoformat(timespec="seconds")
+        if span
+        else text
+        for span, text in zip(spans, (chosen.since, chosen.until), strict=True)
+    )
     if chosen.bounded:
         since = ((parse_datetime(until) or now) - TEXT_REACH).isoformat(timespec="seconds")
     return replace(chosen, since=since, until=until)

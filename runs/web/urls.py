@@ -7,6 +7,7 @@ from django.urls import URLPattern, path, register_converter
 from runs.web.access import View, page
 from runs.web.pages import (
     account,
+    bulk,
     compare,
     engines,
     exports,
@@ -19,6 +20,7 @@ from runs.web.pages import (
     secrets,
     start,
     task,
+    triage,
     views,
     workflow,
     workflows,
@@ -53,6 +55,9 @@ def at(route: str, view: View, name: str) -> URLPattern:
 urlpatterns = [
     at("", overview.overview, "overview"),
     at("jump/", overview.jump, "jump"),
+    at("triage/<int:pk>/acknowledge/", triage.acknowledge, "acknowledge"),
+    at("triage/<int:pk>/retry/", triage.retry_alike, "retry_alike"),
+    at("triage/acknowledgements/<int:pk>/withdraw/", triage.withdraw, "withdraw_acknowledgement"),
     at("log-in/", account.log_in, "login"),
     at("log-out/", account.log_out, "logout"),
     at("runs/", runs.runs, "runs"),
@@ -62,6 +67,10 @@ urlpatterns = [
     at("runs/views/default/", views.set_default_view, "set_default_view"),
     at("runs/views/<int:pk>/", views.edit_view, "edit_view"),
     at("runs/views/<int:pk>/delete/", views.delete_view, "delete_view"),
+    at("runs/bulk/", bulk.bulk_confirm, "bulk_confirm"),
+    at("jobs/", bulk.bulk_jobs, "bulk_jobs"),
+    at("jobs/<int:pk>/", bulk.bulk_job, "bulk_job"),
+    at("jobs/<int:pk>/cancel/", bulk.cancel_bulk, "cancel_bulk_job"),
     at("runs/<int:pk>/", run.run, "run"),
     at("runs/<int:pk>/cancel/", run_actions.cancel, "cancel_run"),
     at("runs/<int:pk>/retry/", run_actions.retry, "retry_run"),

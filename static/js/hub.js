@@ -15,6 +15,7 @@
     tick();
     follow();
     if (cursor) document.getElementById(cursor)?.classList.add("cursor");
+    tally();
   });
 
   // Times count on between two answers.
@@ -96,6 +97,16 @@
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
+  // How many runs are ticked.
+  const tally = () => {
+    const place = document.querySelector("[data-ticked]");
+    if (!place) return;
+    const ticked = all("[data-tick]:checked").length;
+    write(place, ticked ? `${ticked} ticked` : "Ticked runs");
+  };
+  document.addEventListener("change", (event) => { if (event.target.matches?.("[data-tick]")) tally(); });
+  addEventListener("pageshow", tally);
+
   // Filters answer at once; a form is sent once.
   document.addEventListener("change", (event) => {
     if (event.target.closest?.("form[data-auto]")) event.target.form.requestSubmit();
@@ -109,7 +120,7 @@
   });
   addEventListener("pageshow", () => { for (const form of all("form[data-sent]")) delete form.dataset.sent; });
 
-  // Keys: / search, g then o r w e, j k and Enter in lists, r retry, c cancel, l logs, ? help.
+  // Keys: / search, g then o r w e, j k and Enter in lists, x ticks, r retry, c cancel, l logs, ? help.
   let before = "";
   let cursor = "";  // the row's id: a swap takes the class away
   const rows = () => all("tr[data-row]");
@@ -145,6 +156,7 @@
     if (event.key === "/") { event.preventDefault(); document.querySelector(".jump input")?.focus(); }
     else if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
+    else if (event.key === "x") document.querySelector("tr.cursor [data-tick]")?.click();
     else if (event.key === "?") document.getElementById("keys")?.showModal();
     else if (event.key.length === 1) press(event.key);
   });

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET
 
+from runs.figures import paces
 from runs.models import WorkflowRun
 from runs.policy import Action
 from runs.querysets import RunQuerySet
@@ -12,6 +13,7 @@ from runs.runfilter import narrow, query_of, read_filter, text_of
 from runs.runquery import EXAMPLES
 from runs.web.access import seen, why_not
 from runs.web.arrivals import Arrivals, arrivals, in_order, shown_keys
+from runs.web.bulkbar import bulk_bar
 from runs.web.chips import address, chips_of, quick_chips
 from runs.web.live import is_poll, show, token_of, unchanged
 from runs.web.offers import run_offers
@@ -55,6 +57,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "live": page is None or page.first,
         "shown": ",".join(str(run.pk) for run in found),
         "active": any(not run.final for run in found),
+        "paces": paces([run.workflow.title for run in found]) if found else {},
         "rows": [(run, run_offers(request, run)) for run in found],
     }
     if page is not None and not is_poll(request):
@@ -68,6 +71,7 @@ def runs(request: HttpRequest) -> HttpResponse:
             "chips": chips_of(chosen, view),
             "quick": quick_chips(chosen, view, username),
             "fields": EXAMPLES.items(),
+            "bulk": bulk_bar(request, matching, chosen),
             "start_reason": why_not(request, Action.START_RUN),
         }
     return show(request, "web/runs.html", context)
