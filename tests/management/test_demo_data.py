@@ -9,10 +9,14 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
+from engines.dag.models import Execution
 from engines.models import Engine
+from runs import actions
 from runs.management.demo.stories import CLUSTER, STORIES
 from runs.models import HourlyRollup, RunAttempt, TaskTry, Workflow, WorkflowPace, WorkflowRun
-from runs.states import RunState, Wanted
+from runs.policy import Actor
+from runs.reconciler.once import once
+from runs.states import RetryMode, RunState, Wanted
 from tests.factories import make_engine, make_run, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,6 +53,23 @@ def test_a_month_of_runs_is_told_in_which_every_invariant_holds(client: Any) -> 
     run = written.task_run.run
     page = client.get(reverse("logs", args=[run.pk]) + f"?task={written.task_run_id}")
     assert str(written.task_run) in page.content.decode()
+
+
+def test_what_failed_in_it_can_be_retried_and_keeps_what_was_done() -> None:
+    demo("200")
+    failed = WorkflowRun.objects.filter(state=RunState.FAILED, error_task="load").first()
+    failed = (
+        failed or WorkflowRun.objects.filter(state=RunState.FAILED).exclude(engine__name=CLUSTER)[0]
+    )
+    done = set(failed.task_runs.filter(state="COMPLETED").values_list("name", "map_index"))
+    actions.retry_run(Actor(), failed, mode=RetryMode.FAILED)
+    once()
+    failed.refresh_from_db()
+    assert (failed.state, failed.attempt, failed.last_error) == (RunState.SCHEDULED, 2, "")
+    execution = Execution.objects.get(external_id=failed.external_id)
+    kept = execution.steps.filter(state="COMPLETED", mapped=False).values_list("name", "map_index")
+    assert set(kept) == done
+    call_command("fsck", verbosity=0)
 
 
 def end_all() -> None:

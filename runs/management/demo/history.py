@@ -12,6 +12,7 @@ from django.core.files.storage import storages
 from django.db import models, transaction
 
 from engines.clock import database_now
+from engines.dag.models import Execution, Step
 from engines.logfile import format_line
 from engines.models import Engine
 from engines.registry import adapter_class
@@ -19,6 +20,7 @@ from runs import figures
 from runs.actions import post_workflow
 from runs.changes import RunChange
 from runs.labels import label_rows
+from runs.management.demo import kept
 from runs.management.demo.inserts import insert, next_keys
 from runs.management.demo.past import PastRun, Stage, Told
 from runs.management.demo.stories import BUILT_IN, CLUSTER, LABEL, STORIES, Story
@@ -56,11 +58,12 @@ def fill(number: int, *, seed: int, say: Say) -> int:
     made = 0
     while some := list(islice(plan, AT_ONCE)):
         with transaction.atomic():
-            told = [run for at, stage in some for run in _told(stage, at, now, rng)]
-            _insert(told)
-            made += len(told)
-        for one in told:
-            _write_logs(one)
+            past = [run for at, stage in some for run in _past(stage, at, now, rng)]
+            _insert([one.told for one in past])
+            _keep_failed(past)
+            made += len(past)
+        for one in past:
+            _write_logs(one.told)
         say(made, number)
     return made
 
@@ -133,7 +136,7 @@ def _moments(
     return sorted(found, key=lambda moment: moment[0])
 
 
-def _told(stage: Stage, at: datetime, now: datetime, rng: random.Random) -> Iterator[Told]:
+def _past(stage: Stage, at: datetime, now: datetime, rng: random.Random) -> Iterator[PastRun]:
     """A run, and the one that a person started in its place when it had failed."""
     age = now - at
     days = age / timedelta(days=1)
@@ -144,7 +147,7 @@ def _told(stage: Stage, at: datetime, now: datetime, rng: random.Random) -> Iter
     late = 1 - days / DAYS
     first = PastRun(stage, at, late, rng)
     first.play(flaw, keep_log=age < (LOGGED_FAILURES if flaw else LOGS_OF))
-    yield first.told
+    yield first
     if flaw is None or first.run.state != RunState.FAILED or rng.random() >= flaw.rerun:
         return
     later = PastRun(stage, first.now + timedelta(minutes=rng.uniform(5, 90)), late, rng)
@@ -152,7 +155,7 @@ def _told(stage: Stage, at: datetime, now: datetime, rng: random.Random) -> Iter
     later.play(None, keep_log=age < LOGS_OF)
     if later.run.state == RunState.COMPLETED and later.now < now:
         first.run.resolved_by = later.run
-        yield later.told
+        yield later
 
 
 def _insert(told: list[Told]) -> None:
@@ -190,6 +193,16 @@ def _end_of(attempt: RunAttempt) -> RunChange:
     return RunChange(
         before, {"state": attempt.state, "started_at": began, "ended_at": attempt.ended_at}
     )
+
+
+def _keep_failed(past: list[PastRun]) -> None:
+    """The executions of runs that somebody may want to retry."""
+    failed = [one for one in past if one.run.state == RunState.FAILED]
+    documents = {id(one.stage): kept.document_of(one.stage) for one in failed}
+    executions = [kept.execution_of(one, documents[id(one.stage)]) for one in failed]
+    _insert_numbered(Execution, executions)
+    pairs = zip(failed, executions, strict=True)
+    _insert_numbered(Step, [row for one, of in pairs for row in kept.steps_of(one, of)])
 
 
 def _number(model: type[models.Model], rows: list[Any]) -> None:
