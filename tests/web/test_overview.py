@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from engines.states import HealthState
-from runs.models import WorkflowRun
+from runs.models import WorkflowPace, WorkflowRun
 from runs.states import RunState, Wanted
 from tests.factories import make_engine, make_run, make_workflow
 
@@ -158,3 +158,39 @@ def test_an_unchanged_poll_asks_little(
     token = admin.get(URL).context["token"]
     with django_assert_max_num_queries(7):  # session, user, role and the token's four
         admin.get(f"{URL}?v={token}", headers={"HX-Request": "true"})
+
+
+def test_a_late_run_is_told_with_how_long_it_usually_takes(admin: Client) -> None:
+    began = timezone.now() - timedelta(minutes=10)
+    run = make_run(engine=make_engine(), state=RunState.RUNNING, started_at=began)
+    WorkflowPace.objects.create(workflow=run.workflow.title, p50=30, p95=60)
+    waiting = make_run(
+        engine=make_engine(),
+        state=RunState.SCHEDULED,
+        scheduled_at=timezone.now() - timedelta(hours=1),
+    )
+    response = admin.get(URL)
+    html = response.content.decode()
+    assert [one.run.pk for one in response.context["late"]] == [run.pk, waiting.pk]
+    assert response.context["running"] == [] and response.context["active"] == 0
+    assert "95 % of its workflow&#x27;s runs are done within 1 m 00 s" in html.replace(
+        "'", "&#x27;"
+    )
+    assert "has had it for" in html
+    assert html.count("Stuck or late") == 1
+    assert "Nothing needs you." not in html
+
+
+def test_a_group_tells_its_hours_and_its_reruns(admin: Client) -> None:
+    runs = fail(2)
+    make_run(runs[0].workflow, engine=runs[0].engine, previous=runs[0])
+    html = admin.get(URL).content.decode()
+    assert "Last 24 hours: 2 failures, at most 2 in an hour" in html
+    assert "1 rerun under way" in html
+
+
+def test_an_engine_tells_what_waits_there(admin: Client) -> None:
+    engine = make_engine()
+    for state in (RunState.RUNNING, RunState.SCHEDULED, RunState.PENDING, RunState.COMPLETED):
+        make_run(engine=engine, state=state)
+    assert "3 active, 2 of them waiting" in admin.get(URL).content.decode()

@@ -16,7 +16,7 @@ from runs.querysets import RunQuerySet
 from runs.states import RunState
 from runs.web.access import actor, do, find, safe_next, seen, why_not
 
-MOST_NAMED = 100  # runs that a filter takes by their numbers
+MOST_NAMED = 300  # runs that fit in an address by their numbers
 
 
 @require_http_methods(["GET", "POST"])
@@ -69,14 +69,13 @@ def retry_alike(request: HttpRequest, pk: int) -> HttpResponse:
     keys = list(alike.order_by("-pk").values_list("pk", flat=True)[: MOST_NAMED + 1])
     if not keys:
         raise Http404("No failure of this kind is open any more.")
-    query = {"state": str(RunState.FAILED)}
     if len(keys) <= MOST_NAMED:
-        query["id"] = ",".join(map(str, keys))
+        asked = {"action": "retry", "keys": ",".join(map(str, keys))}
     else:
-        query["workflow"] = run.workflow.title
+        query = {"state": str(RunState.FAILED), "workflow": run.workflow.title}
         query |= {"fingerprint": run.fingerprint} if run.fingerprint else {}
-    asked = {"action": "retry", "query": urlencode(query, safe=",")}
-    return redirect(f"{reverse('bulk_confirm')}?{urlencode(asked)}")
+        asked = {"action": "retry", "query": urlencode(query)}
+    return redirect(f"{reverse('bulk_confirm')}?{urlencode(asked, safe=',')}")
 
 
 def _run(request: HttpRequest, pk: int) -> WorkflowRun:
