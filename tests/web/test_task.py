@@ -145,3 +145,36 @@ def test_why_a_task_did_not_run_is_said_in_words(admin: Client) -> None:
     assert "1 upstream failed" in html
     task = run.task_runs.get(name="a")
     assert "Its condition didn&#x27;t hold" in admin.get(url("task", task)).content.decode()
+
+
+def test_the_same_task_in_the_last_runs_is_a_strip(admin: Client) -> None:
+    workflow = make_workflow({"a": [], "b": ["a"]}, title="etl")
+    runs = [make_run(workflow, task_states={"a": state}) for state in ("COMPLETED", "FAILED")]
+    runs.append(make_run(make_workflow({"b": []}, title="etl", version=2, latest=False)))
+    task = runs[1].task_runs.get(name="a")
+    html = admin.get(url("task", task)).content.decode()
+    strip = html[html.index('class="bars"') : html.index("</ol>")]
+    assert "The last 3 runs of etl" in html
+    assert strip.index(f"Run {runs[0].pk}: completed") < strip.index(f"Run {runs[1].pk}: failed")
+    assert url("task", runs[0].task_runs.get(name="a")) in strip
+    assert 'aria-current="true"' in strip
+    assert f"Run {runs[2].pk}: had no such task" in strip
+
+
+def test_runs_that_may_not_be_seen_are_no_part_of_the_strip(admin: Client, settings: Any) -> None:
+    workflow = make_workflow({"a": []})
+    hidden, run = make_run(workflow, note="hidden"), make_run(workflow)
+    settings.WORKFLOWHUB_PERMISSION_FACTORY = "tests.web.test_task.HidesSome"
+    html = admin.get(url("task", run.task_runs.get())).content.decode()
+    assert "The last 1 run of" in html
+    assert f"Run {hidden.pk}" not in html
+
+
+class HidesSome:
+    """A permission factory that hides the runs whose note says so."""
+
+    def allow(self, user: Any, action: str, obj: Any) -> bool:
+        return True
+
+    def visible(self, user: Any, queryset: Any) -> Any:
+        return queryset.exclude(note="hidden") if queryset.model is WorkflowRun else queryset

@@ -77,10 +77,8 @@ class Compare(HubView):
         for name in self.query:
             if name not in request.query_params:
                 raise bad_query(name, "must be the id of a run.")
-        a, b = (
-            self.one(WorkflowRun.objects.for_list(), pk=whole(request, name, 0, 1, MAX_INTEGER))
-            for name in self.query
-        )
+        keys = [whole(request, name, 0, 1, MAX_INTEGER) for name in self.query]
+        a, b = (self.one(WorkflowRun.objects.for_list(), pk=key) for key in keys)
         found = compare(a, b)
         own = {
             "a": a,

@@ -18,7 +18,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     errors: dict[str, str] = {}
     keys: dict[str, int] = {}
     for name, text in given.items():
-        if text.isdecimal() and len(text) <= MOST_DIGITS:
+        if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS:
             keys[name] = int(text)
         elif text:
             errors[name] = "A run's number is a whole one."
