@@ -15,6 +15,7 @@ from runs.labels import add_labels
 from runs.models import (
     ApiToken,
     AuditEntry,
+    BulkJob,
     DownstreamTask,
     RunAttempt,
     Secret,
@@ -94,6 +95,15 @@ def make_secret(name: str = "token", value: str = "plain-secret", **kw: Any) -> 
 
 def make_variable(name: str = "stage", value: str = "production", **kw: Any) -> Variable:
     return Variable.objects.create(name=name, value=value, **kw)
+
+
+def make_bulk_job(**kw: Any) -> BulkJob:
+    kw.setdefault("action", "retry")
+    kw.setdefault("options", {"mode": "failed"} if kw["action"] == "retry" else {})
+    kw.setdefault("query", "state=FAILED")
+    return BulkJob.objects.create(
+        **{"newest": 1, "total": 1, "role": "administrator", "face": "api", **kw}
+    )
 
 
 def make_run(workflow: Workflow | None = None, **kw: Any) -> WorkflowRun:

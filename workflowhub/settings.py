@@ -237,6 +237,7 @@ SPECTACULAR_SETTINGS = {
         "TaskStateEnum": "engines.states.TaskState",
         "DeploymentStateEnum": "engines.states.DeploymentState",
         "EngineJobStateEnum": "engines.models.EngineJob.State",
+        "BulkActionEnum": "runs.models.bulk_job.BulkJob.Action",
         "FinalRunStateEnum": "runs.api.fields.FINAL_RUN_WORDS",
         "FinalTaskStateEnum": "runs.api.fields.FINAL_TASK_WORDS",
     },

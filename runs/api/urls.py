@@ -6,6 +6,7 @@ from django.urls.converters import IntConverter
 from runs.api import openapi  # noqa: F401 - tells drf-spectacular how callers log in
 from runs.api.resources import (
     artifacts,
+    bulk_jobs,
     comparison,
     engines,
     events,
@@ -66,6 +67,9 @@ urlpatterns: list[URLPattern] = [
         run_details.EnginePage.as_view(),
         name="api-run-engine-page",
     ),
+    path("bulk-jobs", bulk_jobs.BulkJobs.as_view(), name="api-bulk-jobs"),
+    path("bulk-jobs/<id:id>", bulk_jobs.OneBulkJob.as_view(), name="api-bulk-job"),
+    path("bulk-jobs/<id:id>/cancel", bulk_jobs.Cancel.as_view(), name="api-bulk-job-cancel"),
     path("task-runs/<id:id>", task_runs.OneTaskRun.as_view(), name="api-task-run"),
     path("task-runs/<id:id>/cancel", task_runs.Cancel.as_view(), name="api-task-cancel"),
     path("task-runs/<id:id>/retry", task_runs.Retry.as_view(), name="api-task-retry"),

@@ -14,6 +14,7 @@ from runs.models import Acknowledgement, SavedView, Workflow
 from runs.models.access import Role
 from runs.policy import ALLOWED, Action
 from tests.factories import (
+    make_bulk_job,
     make_engine,
     make_run,
     make_secret,
@@ -60,6 +61,9 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-run-compare": {"GET": VIEW},
     "api-run-failure": {"GET": VIEW},
     "api-run-engine-page": {"GET": VIEW},
+    "api-bulk-jobs": {"GET": VIEW, "POST": VIEW},
+    "api-bulk-job": {"GET": VIEW},
+    "api-bulk-job-cancel": {"POST": VIEW},
     "api-task-run": {"GET": VIEW},
     "api-task-cancel": {"POST": CANCEL},
     "api-task-retry": {"POST": RETRY},
@@ -189,6 +193,7 @@ def test_what_a_caller_may_not_see_is_not_there(name: str, method: str, settings
     pks["saved-views"] = SavedView.objects.create(user=make_user(), name="x", shared=True).pk
     kind = {"fingerprint": "f", "workflow": run.workflow.title, "newest": run.pk}
     pks["acknowledgements"] = Acknowledgement.objects.create(**kind).pk
+    pks["bulk-jobs"] = make_bulk_job().pk
     pks["tokens"] = make_user().pk + 1000
     pk = next((pks[kind] for kind in pks if f"/{kind}/" in VIEWS[name][1]), run.pk)
     token = make_token()

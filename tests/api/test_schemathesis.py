@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from engines.models import EngineJob
 from runs.models import ApiToken, SavedView, TaskTry
 from tests.factories import (
+    make_bulk_job,
     make_engine,
     make_run,
     make_secret,
@@ -85,6 +86,7 @@ def rows(db: None) -> dict[str, int]:
         "secrets": make_secret().pk,
         "variables": make_variable().pk,
         "saved-views": SavedView.objects.create(user=token.user, name="Broken", shared=True).pk,
+        "bulk-jobs": make_bulk_job().pk,
         "tokens": token.pk,
         "{kind}": run.pk,
     }

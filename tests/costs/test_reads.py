@@ -11,9 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from engines.models import EngineJob
-from runs.models import SavedView, Secret, TaskRun, TaskTry, Variable, WorkflowRun
+from runs.models import BulkJob, SavedView, Secret, TaskRun, TaskTry, Variable, WorkflowRun
 from runs.states import RunState, TaskState
 from tests.factories import (
+    make_bulk_job,
     make_engine,
     make_run,
     make_secret,
@@ -70,6 +71,8 @@ MOST: dict[str, int] = {
     "admin/runs/workflowrun/": 5,
     "api/schema": 2,
     "api/v1/audit": 3,
+    "api/v1/bulk-jobs": 3,
+    "api/v1/bulk-jobs/<id:id>": 3,
     "api/v1/engine-jobs/<id:id>": 4,
     "api/v1/engine-kinds": 2,
     "api/v1/engines": 3,
@@ -119,8 +122,11 @@ MOST: dict[str, int] = {
     "engines/<int:pk>/": 5,
     "engines/jobs/<int:pk>/": 3,
     "engines/new/": 2,
+    "jobs/": 4,
+    "jobs/<int:pk>/": 5,
     "metrics": 9,
     "runs/": 6,
+    "runs/bulk/": 5,
     "runs/<int:pk>/": 14,
     "runs/<int:pk>/logs/": 9,
     "runs/<int:pk>/tasks/<int:task_pk>/": 19,
@@ -208,6 +214,7 @@ def fill(count: int) -> None:
             TaskTry.objects.create(task_run=task, attempt=1, try_number=1, state=task.state)
         make_secret(f"secret-{number}")
         make_variable(f"variable-{number}")
+        make_bulk_job(requested_by=make_user())
         SavedView.objects.create(user=make_user(), name=f"view-{number}", shared=True)
         make_token(role="viewer")
         EngineJob.objects.create(engine=engine, kind="test")
@@ -225,6 +232,8 @@ def path_of(route: str) -> str:
         key = run.workflow_id
     elif route.startswith(f"{API}task-runs"):
         key = task.pk
+    elif route.startswith(("jobs/", f"{API}bulk-jobs")):
+        key = BulkJob.objects.order_by("pk")[0].pk
     elif "views" in route:
         key = SavedView.objects.order_by("pk")[0].pk
     elif "secrets" in route:
@@ -237,6 +246,7 @@ def path_of(route: str) -> str:
     path = path.replace("<int:pk>", str(key)).replace("<id:id>", str(key))
     path = path.replace("<path:key>", "team")
     asked = {"diff": f"?with={key}", "compare": f"?a={run.pk}&b={run.pk + 1}"}
+    asked["bulk"] = "?action=retry&query=state%3DFAILED"
     return f"/{path}{asked.get(path.rstrip('/').rpartition('/')[2], '')}"
 
 
