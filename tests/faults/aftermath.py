@@ -13,7 +13,9 @@ from engines.dag import leases, processes
 from engines.dag.models import Execution, StepTry, Worker
 from engines.models import EngineJob
 from engines.states import RunState
+from runs.actions import bulk
 from runs.models import (
+    BulkJob,
     ChildRun,
     Lease,
     RunAttempt,
@@ -77,6 +79,7 @@ def is_over() -> bool:
         WorkflowRun.objects.active().exists()
         or Workflow.objects.filter(next_check_at__isnull=False).exists()
         or EngineJob.objects.filter(state__in=jobs.OPEN).exists()
+        or BulkJob.objects.filter(state__in=bulk.OPEN).exists()
         or ChildRun.objects.filter(answered_at=None).exists()
         or TaskTry.objects.filter(log_complete=False).exists()
         or TaskRun.objects.open_hooks().exists()

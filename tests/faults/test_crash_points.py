@@ -41,6 +41,8 @@ CASES: dict[str, str] = {
     "task_canceled": "cancel_task.calling cancel_task.called outcome.written",
     "retried": AROUND_THE_CALL,
     "retried C": "submit.calling submit.called",
+    "retried_together": """bulkjob.writing bulkjob.written bulk.writing bulk.written bulk.writing:2
+        bulk.written:3 moves.writing:2 bulkjob.writing:2 bulkjob.written:2 submit.called:2""",
     "retried_in_place": AROUND_THE_CALL,
     "restarted": "cancel.called settle.writing:2 settle.written:2 submit.called",
     "forgotten": "missing.writing missing.written",

@@ -18,6 +18,7 @@ from runs import actions
 from runs.models import RunAttempt, Workflow, WorkflowRun
 from runs.reconciler.once import once
 from tests.api.conftest import Caller
+from tests.factories import make_actor
 from tests.faults.aftermath import LONG_AGO, World, time_passes
 from tests.reconciler.conftest import Hub
 
@@ -126,6 +127,25 @@ def retried(make_hub: MakeHub, **options: Any) -> World:
     for run in runs:
         actions.retry_run(hub.actor, hub.seen(run))
     return World(hub=hub, attempts=2)
+
+
+def retried_together(make_hub: MakeHub) -> World:
+    """Somebody asked for all that failed to run again."""
+    hub = make_hub()
+    tasks = [{"name": "a"}, {"name": "b", "needs": ["a"], "fails": 1}]
+    runs = [hub.start(tasks) for _ in range(3)]
+    once()
+    hub.fake.engine.finish()
+    once()
+    assert {hub.seen(run).state for run in runs} == {RunState.FAILED}
+    job = actions.ask_bulk(make_actor(), action="retry", query="state=FAILED")
+
+    def well(run: WorkflowRun, what: str) -> None:
+        job.refresh_from_db()
+        assert (job.state, job.done, job.skipped) == ("done", 3, 0), what
+        assert run.attempt == 2, what
+
+    return World(hub=hub, attempts=2, well=well)
 
 
 def retried_in_place(make_hub: MakeHub) -> World:
