@@ -75,7 +75,7 @@ def test_the_grid_has_a_link_for_each_task_in_each_run(viewer: Client) -> None:
         for task in run.task_runs.all():
             assert reverse("task", args=[run.pk, task.pk]) in html
     assert 'scope="row"' in html
-    assert f"load in run {runs[1].pk}: failed" in html
+    assert f"#{runs[1].pk}: failed" in html
     assert "1 of 2" in html  # flaky
 
 
