@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from runs.models import TaskRun, WorkflowRun
 from runs.states import RunState, TaskState
-from tests.factories import make_engine, make_run, make_user, make_workflow
+from tests.factories import make_bulk_job, make_engine, make_run, make_user, make_workflow
 from tests.web.conftest import write_log
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -110,6 +110,8 @@ def addresses(runs: dict[str, WorkflowRun]) -> list[str]:
     pages += [reverse(n, args=[failed.pk]) for n in ("logs", "retry_run", "mark_run", "edit_run")]
     pages += [reverse("task", args=[failed.pk, task.pk]), reverse("cancel_run", args=[running.pk])]
     pages += [reverse(n, args=[failed.engine_id]) for n in ("engine", "edit_engine")]
+    pages += [reverse("bulk_jobs"), reverse("bulk_job", args=[make_bulk_job().pk])]
+    pages += [f"{reverse('bulk_confirm')}?action={a}&everything=1" for a in ("retry", "label")]
     return pages
 
 
