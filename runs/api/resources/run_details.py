@@ -22,7 +22,7 @@ OLDEST_FIRST = Order(descending=False)
 BY_SEQ = Order(field="seq", descending=False)
 
 
-class EnginePageShape(serializers.Serializer[Any]):
+class EngineLinkShape(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Empty where the engine has no page for it.")
 
 
@@ -103,7 +103,7 @@ class EnginePage(HubView):
     needs = {"GET": Action.VIEW}
 
     @doc("read_run_engine_page", HUB, "Where the engine's own pages show the run",
-         answer=EnginePageShape, query=[path_id()])  # fmt: skip
+         answer=EngineLinkShape, query=[path_id()])  # fmt: skip
     def get(self, request: Request, id: int) -> Response:
         run = self.one(WorkflowRun.objects.select_related("engine"), pk=id)
         return Response({"url": engine_page(run)})
