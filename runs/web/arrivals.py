@@ -40,11 +40,11 @@ def in_order(rows: RunQuerySet, keys: Sequence[int]) -> list[WorkflowRun]:
 
 def arrivals(matching: RunQuerySet, shown: Sequence[int]) -> Arrivals:
     """Looks at the beginning of the list as it is now; costs what one of its pages does."""
-    part = keyset.part(matching.only("pk"), len(shown) + MOST)
+    part = keyset.part(matching.only("pk"), len(shown) + MOST + 1)
     now = [row.pk for row in part.rows]
     # Behind a full page come others, which are old.
     oldest = min(shown) if len(shown) >= SIZE else 0
     new = sum(key not in set(shown) and key > oldest for key in now)
     whole = part.after is None
     gone = sum(key not in set(now) and (whole or key > now[-1]) for key in shown)
-    return Arrivals(new=min(new, MOST), more=new > MOST or (not whole and new == MOST), gone=gone)
+    return Arrivals(new=min(new, MOST), more=new > MOST, gone=gone)
