@@ -1,7 +1,5 @@
 """Bulk jobs: each run once, with the rights and the refusals of the action for one run."""
 
-import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,46 +15,18 @@ from runs import actions, leases, retention
 from runs.errors import Conflict
 from runs.labels import labels_of
 from runs.models import AuditEntry, BulkJob, Lease, RunEvent, WorkflowRun
-from runs.models.access import Role
-from runs.policy import Actor, give_role
+from runs.policy import Actor
 from runs.reconciler import bulk
-from runs.reconciler.hold import Hold, take
+from runs.reconciler.hold import Hold
 from runs.reconciler.once import BULK, once
 from runs.states import Cause, RunState, Wanted
-from tests.factories import make_actor, make_engine, make_run, make_user, make_workflow
+from tests.factories import make_actor, make_engine, make_run
+from tests.reconciler.bulk_jobs import ask, done, failed, hold
 from tests.reconciler.conftest import wait_for
 from tests.web.conftest import write_log
 
+__all__ = ["hold"]
 pytestmark = pytest.mark.django_db
-
-FAILED = "state=FAILED"
-
-
-@pytest.fixture
-def hold(db: None) -> Iterator[Hold]:
-    found = take(BULK, uuid.uuid4())
-    assert found is not None
-    yield found
-    found.release()
-
-
-def failed(number: int = 3, **kw: Any) -> list[WorkflowRun]:
-    workflow = make_workflow()
-    states = {"extract": "COMPLETED", "load": "FAILED"}
-    return [
-        make_run(workflow, state=RunState.FAILED, task_states=states, **kw) for _ in range(number)
-    ]
-
-
-def ask(action: str = "retry", *, actor: Actor | None = None, **asked: Any) -> BulkJob:
-    if "keys" not in asked:
-        asked.setdefault("query", FAILED)
-    return actions.ask_bulk(actor or make_actor(), action=action, **asked)
-
-
-def done(job: BulkJob) -> tuple[str, int, int]:
-    job.refresh_from_db()
-    return job.state, job.done, job.skipped
 
 
 def test_every_failed_run_is_retried_once(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,70 +188,6 @@ def test_runs_that_have_ended_are_deleted_with_their_files(
     assert job.reasons == {"It is active: cancel it, and delete it when it has ended.": 1}
     assert list(WorkflowRun.objects.all()) == [active]
     assert AuditEntry.objects.get(action="delete").object_id == str(run.pk)
-
-
-def test_who_lost_the_right_meanwhile_has_nothing_done(hold: Hold) -> None:
-    failed(2)
-    user = make_user("operator")
-    job = ask(actor=Actor(user=user, face="api"))
-    give_role(user, Role.VIEWER)
-    bulk.do_all(hold)
-    assert done(job) == ("failed", 0, 0)
-    assert "may not retry runs" in job.message
-    assert set(WorkflowRun.objects.values_list("attempt", flat=True)) == {1}
-
-
-def test_who_was_given_more_rights_meanwhile_uses_no_more_than_when_asking(hold: Hold) -> None:
-    failed(1)
-    user = make_user("administrator")
-    job = ask(actor=Actor(user=user, face="api", cap=Role.OPERATOR))
-    assert job.role == "operator"
-    BulkJob.objects.update(action="delete", options={})
-    bulk.do_all(hold)
-    assert done(job) == ("failed", 0, 0)
-    assert WorkflowRun.objects.count() == 1
-
-
-@pytest.mark.parametrize("gone", ["inactive", "deleted"])
-def test_for_who_is_gone_nothing_is_done(hold: Hold, gone: str) -> None:
-    failed(1)
-    user = make_user("operator")
-    job = ask(actor=Actor(user=user, face="api"))
-    if gone == "deleted":
-        user.delete()
-    else:
-        user.is_active = False
-        user.save()
-    bulk.do_all(hold)
-    assert done(job) == ("failed", 0, 0)
-    assert WorkflowRun.objects.get().attempt == 1
-
-
-class HidesTheFirst:
-    """A permission factory: the oldest run is not to be seen, and the newest not to be touched."""
-
-    def allow(self, user: Any, action: str, obj: Any) -> bool:
-        newest = WorkflowRun.objects.order_by("-pk").values_list("pk", flat=True).first()
-        return not (isinstance(obj, WorkflowRun) and action == "retry_run" and obj.pk == newest)
-
-    def visible(self, user: Any, queryset: Any) -> Any:
-        if queryset.model is not WorkflowRun:
-            return queryset
-        return queryset.exclude(pk=WorkflowRun.objects.order_by("pk").values("pk")[:1])
-
-
-def test_every_run_is_asked_about_and_what_is_hidden_is_not_counted(
-    hold: Hold, settings: Any
-) -> None:
-    runs = failed(4)
-    settings.WORKFLOWHUB_PERMISSION_FACTORY = f"{__name__}.HidesTheFirst"
-    job = ask()
-    assert job.total == 3
-    bulk.do_all(hold)
-    assert done(job) == ("done", 2, 1)
-    assert "may not retry runs" in next(iter(job.reasons))
-    attempts = [WorkflowRun.objects.get(pk=run.pk).attempt for run in runs]
-    assert attempts == [1, 2, 2, 1]
 
 
 def test_a_filter_that_is_understood_no_more_does_nothing(hold: Hold) -> None:
