@@ -81,13 +81,13 @@ def added(chosen: RunFilter, name: str, value: str) -> RunFilter:
     if name == "labels" and chosen.labels and "labels" not in chosen.errors:
         each = dict.fromkeys([*requirements(chosen.labels), value])
         return replace(chosen, labels=",".join(each))
-    values = (value,) if name in {"state", "trigger", "id"} else value
+    values = (value,) if name in {"state", "trigger"} else value
     return replace(chosen, **{FIELDS.get(name, name): values})  # type: ignore[arg-type]
 
 
 def without(chosen: RunFilter, name: str) -> RunFilter:
     field = FIELDS.get(name, name)
-    return replace(chosen, **{field: type(getattr(chosen, field))()})  # type: ignore[arg-type]
+    return replace(chosen, **{field: type(getattr(chosen, field))()})
 
 
 def said(name: str, value: str) -> str:

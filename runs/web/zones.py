@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
@@ -15,8 +14,8 @@ API = "/api/"
 class Visitors(ModelBackend):
     """Reads the visitor's preferences along with the visitor: no page pays a statement for them."""
 
-    def get_user(self, user_id: int) -> AbstractBaseUser | None:
-        rows = get_user_model()._default_manager.select_related("preference")
+    def get_user(self, user_id: int) -> User | None:
+        rows = User.objects.select_related("preference")
         user = rows.filter(pk=user_id).first()
         return user if user is not None and self.user_can_authenticate(user) else None
 

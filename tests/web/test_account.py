@@ -1,12 +1,17 @@
-"""Log-in, log-out, password, tokens, theme."""
+"""Log-in, log-out, password, tokens, theme, time zone."""
+
+from datetime import UTC, datetime
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from runs.models import ApiToken
-from tests.factories import make_user
+from runs.models import ApiToken, Preference, WorkflowRun
+from tests.factories import make_run, make_user
 
 
 @pytest.fixture
@@ -121,3 +126,63 @@ def test_the_theme_is_kept_in_a_cookie(ada: Client) -> None:
     assert 'data-theme="dark"' in ada.get(reverse("overview")).content.decode()
     ada.post(reverse("set_theme"), {"theme": '"><script>'})
     assert 'data-theme="dark"' in ada.get(reverse("overview")).content.decode()
+
+
+def test_times_are_shown_in_the_zone_that_one_chose(ada: Client) -> None:
+    run = make_run()
+    moment = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
+    WorkflowRun.objects.filter(pk=run.pk).update(created_at=moment)
+    url = reverse("run", args=[run.pk])
+    assert "2026-07-01 22:30:00 UTC" in ada.get(url).content.decode()
+    page = ada.get(reverse("account")).content.decode()
+    assert "<option>Asia/Tokyo</option>" in page
+    given = {"time_zone": "Asia/Tokyo", "default_view": ""}
+    assert ada.get(reverse("set_preferences")).status_code == 405
+    assert ada.post(reverse("set_preferences"), given).status_code == 302
+    assert "2026-07-02 07:30:00 JST" in ada.get(url).content.decode()
+    assert "<option selected>Asia/Tokyo</option>" in ada.get(reverse("account")).content.decode()
+    other = Client()
+    other.force_login(make_user("viewer"))
+    assert "2026-07-01 22:30:00 UTC" in other.get(url).content.decode()
+    ada.post(reverse("set_preferences"), {"time_zone": ""})
+    assert "2026-07-01 22:30:00 UTC" in ada.get(url).content.decode()
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd"])
+def test_a_time_zone_that_there_is_not_is_refused(ada: Client, zone: str) -> None:
+    answer = ada.post(reverse("set_preferences"), {"time_zone": zone}, follow=True)
+    assert "There is no such time zone" in answer.content.decode()
+    assert not Preference.objects.exists()
+
+
+def test_a_zone_that_is_known_no_more_shows_the_hubs(ada: Client) -> None:
+    user = ada.get(reverse("account")).context["user"]
+    Preference.objects.create(user_id=user.pk, time_zone="Nowhere/Atlantis")
+    assert "UTC.</span>" in ada.get(reverse("account")).content.decode()
+
+
+def test_the_zone_of_one_request_is_gone_with_the_next(ada: Client, client: Client) -> None:
+    ada.post(reverse("set_preferences"), {"time_zone": "Asia/Tokyo"})
+    ada.get(reverse("account"))
+    assert timezone.get_current_timezone_name() == "UTC"
+    client.get(reverse("login"))
+    assert timezone.get_current_timezone_name() == "UTC"
+
+
+def test_dates_of_a_filter_are_in_the_users_zone(ada: Client) -> None:
+    run = make_run()
+    moment = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
+    WorkflowRun.objects.filter(pk=run.pk).update(created_at=moment)
+    url = f"{reverse('runs')}?since=2026-07-02&until=2026-07-03"
+    assert ada.get(url).context["rows"] == []
+    ada.post(reverse("set_preferences"), {"time_zone": "Asia/Tokyo"})
+    assert [row.pk for row, _ in ada.get(url).context["rows"]] == [run.pk]
+
+
+def test_the_visitors_settings_cost_no_statement_of_their_own(ada: Client) -> None:
+    ada.post(reverse("set_preferences"), {"time_zone": "Asia/Tokyo"})
+    with CaptureQueriesContext(connection) as asked:
+        ada.get(reverse("engines"))
+    assert sum("runs_preference" in query["sql"] for query in asked.captured_queries) == 1
+    assert sum("auth_user" in query["sql"] and "auth_user_groups" not in query["sql"]
+               for query in asked.captured_queries) == 1  # fmt: skip

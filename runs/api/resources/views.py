@@ -116,7 +116,7 @@ class Me(HubView):
 
     @doc("read_me", HUB, "Read who you are, and your settings", answer=MeShape)
     def get(self, request: Request) -> Response:
-        return Response(self._me(Preference.objects.filter(user=self.actor.user).first()))
+        return Response(self._me(Preference.objects.filter(user__username=self.actor.name).first()))
 
     @doc("change_me", HUB, "Change your settings", takes=MeChange, answer=MeShape)
     def patch(self, request: Request) -> Response:
