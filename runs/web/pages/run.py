@@ -1,6 +1,7 @@
 """One run: why it failed first, then its tasks, graph, parameters, events, results, raw."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from django.db.models import Count, F, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
@@ -33,13 +34,14 @@ TABS = {
     "raw": "Raw",
 }
 EVENTS = 200
-TASKS = 1000
+RESULTS = 1000
+TASKS = 250  # on one page
 
 
 @require_GET
 def run(request: HttpRequest, pk: int) -> HttpResponse:
-    """The run's page; `?tab=` says which of its parts is open, `?with=previous|success` what its
-    parameters are compared with."""
+    """The run's page; `?tab=` says which of its parts is open, `?show=<state>&skip=<number>` which of its
+    tasks are listed, `?with=previous|success` what its parameters are compared with."""
     tab = request.GET.get("tab", "tasks")
     tab = tab if tab in TABS else "tasks"
     found = find(
@@ -53,14 +55,16 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     if same := unchanged(request, token):
         return same
     prefetch_related_objects([found], "labels")
-    tasks = _tasks(found)
+    show_state, skip = _listed(request) if tab == "tasks" else ("", 0)
+    tasks = _tasks(found, show_state, skip)
     now = timezone.now()
     attempts = list(RunAttempt.objects.filter(run=found).order_by("-number")[:50])
     previous = repeated(request, found)
     queued = attempts[0] if attempts and attempts[0].number > found.attempt else None
     more = len(tasks) > TASKS
-    counts = _count_all(found) if more else _counts(tasks)
-    root = root_of(found, failed_tasks(found) if more else tasks)
+    part = bool(more or skip or show_state)
+    counts, goes_on = _count_all(found) if part else _counts(tasks)
+    root = root_of(found, failed_tasks(found) if part else tasks)
     context = {
         "run": found,
         "token": token,
@@ -72,8 +76,11 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "queued": queued,
         "tasks": tasks[:TASKS],
         "number": sum(number for _, number in counts),
-        "going": not found.final or any(_goes_on(task) for task in tasks),
-        "more_tasks": more,
+        "going": not found.final or goes_on,
+        "show_state": show_state,
+        "skip": skip,
+        "back": max(skip - TASKS, 0),
+        "ahead": skip + TASKS if more else 0,
         "counts": counts,
         "root": root,
         "children": children_by_task(request, found) if tab == "tasks" else {},
@@ -96,10 +103,10 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     if tab == "tasks":
         context["line"] = timeline(found, tasks, now)
     elif tab == "graph":
-        context["picture"] = run_picture(found, _all(found) if more else tasks)
+        context["picture"] = run_picture(found, _all(found) if part else tasks)
     elif tab == "results":
         results = found.task_runs.tasks().filter(result__isnull=False).order_by("pk")
-        context["results"] = list(results[:TASKS])
+        context["results"] = list(results[:RESULTS])
     elif tab == "parameters":
         context |= _compared(found, previous, before, request.GET.get("with", ""))
     elif tab == "raw":
@@ -136,36 +143,50 @@ def _compared(
     }
 
 
-def _tasks(found: WorkflowRun) -> list[TaskRun]:
+def _listed(request: HttpRequest) -> tuple[str, int]:
+    """The state of the tasks to list, empty for all, and how many of them come before the page."""
+    state, skip = request.GET.get("show", ""), request.GET.get("skip", "")
+    plain = skip.isascii() and skip.isdecimal() and len(skip) < 8
+    return state if state in TaskState.values else "", int(skip) if plain else 0
+
+
+def _tasks(found: WorkflowRun, state: str, skip: int) -> list[TaskRun]:
+    rows = TaskRun.objects.filter(run=found)
     return list(
-        TaskRun.objects.filter(run=found)
+        (rows.filter(state=state) if state else rows)
         .select_related("task")
         .defer("result", "inputs")
         .order_by("-kind", F("task__position").asc(nulls_last=True), "name", "map_index")[
-            : TASKS + 1
+            skip : skip + TASKS + 1
         ]
     )
 
 
-def _goes_on(task: TaskRun) -> bool:
+def _goes_on(kind: str, state: str) -> bool:
     """A hook that may still change when its run has ended."""
-    return task.is_hook and task.state not in FINAL_TASK_STATES
+    return kind == TaskRun.Kind.HOOK and state not in FINAL_TASK_STATES
 
 
-def _counts(tasks: Sequence[TaskRun]) -> list[tuple[str, int]]:
-    """(state, how many) in the order of a task's life, those there are."""
-    found: dict[str, int] = {}
-    for task in tasks:
-        if not task.is_hook:
-            found[task.state] = found.get(task.state, 0) + 1
-    return [(state, found[state]) for state in TaskState.values if state in found]
+Counts = list[tuple[str, int]]
+"""(state, how many) in the order of a task's life, those there are."""
 
 
-def _count_all(run: WorkflowRun) -> list[tuple[str, int]]:
+def _counts(tasks: Sequence[TaskRun]) -> tuple[Counts, bool]:
+    """Of the tasks, without hooks; and whether a hook goes on."""
+    found = Counter((task.kind, task.state) for task in tasks)
+    return _in_order(found), any(_goes_on(*one) for one in found)
+
+
+def _count_all(run: WorkflowRun) -> tuple[Counts, bool]:
     """The same of a run with more tasks than are read."""
-    rows = run.task_runs.tasks().order_by().values_list("state").annotate(number=Count("pk"))
-    found = dict(rows)
-    return [(state, found[state]) for state in TaskState.values if state in found]
+    rows = run.task_runs.order_by().values_list("kind", "state").annotate(number=Count("pk"))
+    found = {(kind, state): number for kind, state, number in rows}
+    return _in_order(found), any(_goes_on(*one) for one in found)
+
+
+def _in_order(found: Mapping[tuple[str, str], int]) -> Counts:
+    pairs = ((state, found.get((TaskRun.Kind.TASK, state), 0)) for state in TaskState.values)
+    return [(state, number) for state, number in pairs if number]
 
 
 def _all(run: WorkflowRun) -> list[TaskRun]:
