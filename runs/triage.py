@@ -13,7 +13,6 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncHour
 
-from engines.clock import database_now
 from runs.figures import paces
 from runs.models import Acknowledgement, WorkflowRun
 from runs.querysets import RunQuerySet
@@ -77,11 +76,10 @@ def by_hour(
     return found
 
 
-def late(runs: RunQuerySet, most: int) -> list[Late]:
+def late(runs: RunQuerySet, most: int, now: datetime) -> list[Late]:
     """Those of these runs that are late, the oldest first: scheduled for more than LONGEST_QUEUE, or
     running for more than TIMES_P95 times the p95 of their workflow and LEAST_OVER longer than it.
-    Five queries at most."""
-    now = database_now()
+    Six queries at most."""
     found: list[tuple[int, datetime, float | None]] = [
         (pk, since, None)
         for pk, since, _ in _oldest(runs, RunState.SCHEDULED, "scheduled_at")

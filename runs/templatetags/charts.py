@@ -1,10 +1,13 @@
 """Charts as SVG: sizes are attributes, colours are classes, and what they show is said in words too."""
 
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from runs.insights import Ended
 
 register = template.Library()
 
@@ -12,6 +15,19 @@ HEIGHT = 16
 STEP = 4
 PLOT = 120
 TONES = ("good", "bad", "muted")
+
+
+@register.simple_tag
+def query(**parts: str) -> str:
+    """A query string of those that aren't empty."""
+    return f"?{urlencode({name: text for name, text in parts.items() if text})}"
+
+
+@register.simple_tag
+def rate(ended: Ended) -> str:
+    """How many of 100 failed: `0.4 %`."""
+    share = ended.failure_rate
+    return "–" if share is None else f"{share * 100:.{0 if share in (0, 1) else 1}f} %"
 
 
 @register.simple_tag

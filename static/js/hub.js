@@ -151,7 +151,7 @@
     if (event.target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select")) return;
     const pair = before + event.key;
     before = event.key === "g" ? "g" : "";
-    const place = { go: "overview", gr: "runs", gw: "workflows", ge: "engines", gs: "secrets" }[pair];
+    const place = { go: "overview", gr: "runs", gw: "workflows", ge: "engines", gi: "insights", gs: "secrets" }[pair];
     if (place) { document.querySelector(`nav a[data-go="${place}"]`)?.click(); return; }
     if (event.key === "/") { event.preventDefault(); document.querySelector(".jump input")?.focus(); }
     else if (event.key === "j") move(1);

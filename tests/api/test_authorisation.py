@@ -90,6 +90,7 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-triage": {"GET": VIEW},
     "api-acknowledgements": {"POST": EDIT},
     "api-acknowledgement": {"DELETE": EDIT},
+    "api-insights": {"GET": VIEW},
     "api-audit": {"GET": AUDIT},
     "api-events": {"GET": VIEW},
     "api-secrets": {"GET": VIEW, "POST": SECRETS},

@@ -9,9 +9,19 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from engines.models import EngineJob
-from runs.models import BulkJob, SavedView, Secret, TaskRun, TaskTry, Variable, WorkflowRun
+from runs.models import (
+    BulkJob,
+    HourlyRollup,
+    SavedView,
+    Secret,
+    TaskRun,
+    TaskTry,
+    Variable,
+    WorkflowRun,
+)
 from runs.states import RunState, TaskState
 from tests.factories import (
     make_bulk_job,
@@ -30,7 +40,7 @@ FEW, MORE = 2, 7
 API = "api/v1/"
 # Of a browser: its session, its user and their role; of a token: itself and the role.
 MOST: dict[str, int] = {
-    "": 13,
+    "": 18,  # acknowledgements, failures by hour, the oldest scheduled and running ones: five more
     "admin/auth/group/": 5,
     "admin/auth/user/": 6,
     "admin/dag/clock/": 4,
@@ -82,6 +92,7 @@ MOST: dict[str, int] = {
     "api/v1/health": 7,
     "api/v1/health/live": 0,
     "api/v1/health/ready": 3,
+    "api/v1/insights": 9,
     "api/v1/labels": 3,
     "api/v1/labels/<path:key>": 3,
     "api/v1/me": 3,
@@ -95,7 +106,7 @@ MOST: dict[str, int] = {
     "api/v1/task-runs/<id:id>/logs": 8,
     "api/v1/task-runs/<id:id>/tries": 6,
     "api/v1/tokens": 3,
-    "api/v1/triage": 7,
+    "api/v1/triage": 9,
     "api/v1/variables": 3,
     "api/v1/variables/<id:id>": 3,
     "api/v1/workflow-runs": 5,
@@ -124,6 +135,7 @@ MOST: dict[str, int] = {
     "engines/new/": 2,
     "jobs/": 3,
     "jobs/<int:pk>/": 4,
+    "insights/": 9,
     "metrics": 9,
     "runs/": 7,
     "runs/bulk/": 4,
@@ -218,6 +230,10 @@ def fill(count: int) -> None:
         SavedView.objects.create(user=make_user(), name=f"view-{number}", shared=True)
         make_token(role="viewer")
         EngineJob.objects.create(engine=engine, kind="test")
+        figures = {"completed": 1, "failed": 1, "seconds": 5, "durations": [[30, 1]]}
+        HourlyRollup.objects.create(
+            hour=timezone.now(), workflow=workflow.title, engine=engine.name, **figures
+        )
 
 
 def path_of(route: str) -> str:

@@ -27,7 +27,7 @@ def going(seconds: float, p95: float | None = None) -> WorkflowRun:
 
 
 def late() -> list[int]:
-    return [one.run.pk for one in triage.late(WorkflowRun.objects.all(), 100)]
+    return [one.run.pk for one in triage.late(WorkflowRun.objects.all(), 100, database_now())]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_run_is_late_that_its_engine_has_and_does_not_begin(minutes: int, is_l
     since = database_now() - timedelta(minutes=minutes)
     run = make_run(engine=make_engine(), state=RunState.SCHEDULED, scheduled_at=since)
     make_run(engine=make_engine())
-    found = triage.late(WorkflowRun.objects.all(), 100)
+    found = triage.late(WorkflowRun.objects.all(), 100, database_now())
     assert [(one.run.pk, one.usual) for one in found] == ([(run.pk, None)] if is_late else [])
 
 
@@ -62,7 +62,7 @@ def test_only_the_oldest_are_looked_through_and_so_many_told(
     monkeypatch.setattr(triage, "REACH", 3)
     runs = [going(1000, 1) for _ in range(5)]
     assert late() == [run.pk for run in runs[:3]]
-    assert len(triage.late(WorkflowRun.objects.all(), 2)) == 2
+    assert len(triage.late(WorkflowRun.objects.all(), 2, database_now())) == 2
 
 
 def test_failures_are_counted_by_hour_and_kind() -> None:

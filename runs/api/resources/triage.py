@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
@@ -116,7 +117,7 @@ class Triage(HubView):
         fresh, known = kinds(failed, acknowledgements)
         fresh, known = fresh[:MOST_GROUPS], known[:MOST_GROUPS]
         shown = _failures(failed, [*fresh, *known])
-        late_ones = late(runs, MOST_GROUPS)
+        late_ones = late(runs, MOST_GROUPS, timezone.now())
         late_runs = show_runs([one.run for one in late_ones], self.actor)
         return Response(
             {

@@ -44,7 +44,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     if same := unchanged(request, token):
         return same
     failed = runs.open_failures()
-    groups, acknowledged = kinds(failed, known)
+    groups, acknowledged = kinds(failed, known if noted["n"] else known.none())
     _show(runs, failed, [*groups[:GROUPS], *acknowledged[:GROUPS]], now)
     still = without_a_turn()
     troubled = runs.troubled().exclude(pk__in=still) if still else runs.troubled()
@@ -54,7 +54,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         for run in rows.select_related("workflow", "engine").order_by("-pk")[: ROWS + 1]
     ]
     stuck = {run.pk for run in trouble}
-    lates = [one for one in late(runs, ROWS + len(stuck)) if one.run.pk not in stuck][:ROWS]
+    slow = late(runs, ROWS + len(stuck), now) if active["n"] else []
+    lates = [one for one in slow if one.run.pk not in stuck][:ROWS]
     shown = stuck | {one.run.pk for one in lates}
     others = runs.active().exclude(pk__in=shown).order_by("-pk")
     keys = list(others.values_list("pk", flat=True)[: ROWS + 1])
