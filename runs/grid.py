@@ -85,6 +85,7 @@ class Grid:
     rows: tuple[Row, ...]
     more: bool
 
+    # Both among the rows: what isn't shown isn't read.
     @property
     def slowest(self) -> list[Row]:
         timed = [row for row in self.rows if row.usual]
