@@ -41,6 +41,24 @@ EXAMPLES = {
     "id": "id:123",
     "fingerprint": "fingerprint:0a1b2c",
 }
+MEANINGS = {
+    "state": "one of these states",
+    "workflow": "the title of the workflow",
+    "engine": "the engine that has it",
+    "label": "or label:team, label:!draft",
+    "error": "words of its error",
+    "task": "the task that it failed of",
+    "by": "who started it",
+    "trigger": "what started it",
+    "since": "made then or later: 30m, 7d, a date",
+    "until": "made before",
+    "id": "its number",
+    "fingerprint": "failed in the same way",
+}
+HELP = [
+    *((EXAMPLES[field], meaning) for field, meaning in MEANINGS.items()),
+    ("some words", "in title, error, task, note or id"),
+]
 _FIELD = re.compile(r"([-!]?)([A-Za-z_]+):")
 _QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 _BARE = re.compile(r'[^\s"]+')

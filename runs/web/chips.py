@@ -33,6 +33,7 @@ class Chip:
 def address(chosen: RunFilter, view: str = "") -> str:
     """The list's URL with this filter. `view`: the tab that stays chosen."""
     query = query_of(chosen)
+    view = view if view != ALL else ""
     tab = urlencode({"view": view or ALL}) if view or not query else ""
     return f"{reverse('runs')}?{'&'.join(filter(None, (query, tab)))}"
 

@@ -10,7 +10,7 @@ from runs.models import WorkflowRun
 from runs.policy import Action
 from runs.querysets import RunQuerySet
 from runs.runfilter import narrow, query_of, read_filter, text_of
-from runs.runquery import EXAMPLES
+from runs.runquery import HELP
 from runs.web.access import seen, why_not
 from runs.web.arrivals import Arrivals, arrivals, in_order, shown_keys
 from runs.web.bulkbar import bulk_bar
@@ -70,7 +70,7 @@ def runs(request: HttpRequest) -> HttpResponse:
             "text": request.GET.get("query") or text_of(chosen),
             "chips": chips_of(chosen, view),
             "quick": quick_chips(chosen, view, username),
-            "fields": EXAMPLES.items(),
+            "help": HELP,
             "bulk": bulk_bar(request, matching, chosen),
             "start_reason": why_not(request, Action.START_RUN),
         }
