@@ -27,15 +27,18 @@ from engines.clock import database_now
 from engines.dag import artifacts, requests
 from engines.dag.models import Execution
 from engines.models import EngineJob
-from runs import chain, counters
+from runs import chain, counters, figures
 from runs.models import (
+    Acknowledgement,
     BulkJob,
+    HourlyRollup,
     IdempotencyKey,
     RunAttempt,
     Secret,
     TaskTry,
     Variable,
     Workflow,
+    WorkflowPace,
     WorkflowRun,
 )
 from runs.states import FINAL_RUN_STATES
@@ -126,6 +129,9 @@ def _leftovers(report: Report, now: datetime, *, dry_run: bool, batch: int) -> N
         ),
         "bulk jobs": BulkJob.objects.filter(ended_at__lt=now - KEEP_BULK_JOBS),
         "sessions": Session.objects.filter(expire_date__lt=now),
+        "hourly figures": HourlyRollup.objects.filter(hour__lt=now - figures.KEEP),
+        "acknowledgements": Acknowledgement.objects.filter(at__lt=now - figures.KEEP),
+        "paces of workflows that are gone": _of_no_workflow(WorkflowPace),
     }
     for what, rows in old.items():
         report.add(what, rows.count() if dry_run else _in_batches(rows, batch, _delete_rows))
@@ -161,7 +167,7 @@ def _old_workflows(before: datetime) -> models.QuerySet[Workflow]:
     ).exclude(models.Q(latest=True) & Exists(others))
 
 
-def _of_no_workflow(model: type[Secret] | type[Variable]) -> models.QuerySet[Any]:
+def _of_no_workflow(model: type[models.Model]) -> models.QuerySet[Any]:
     titles = Workflow.objects.filter(title=OuterRef("workflow"))
     return model._default_manager.exclude(workflow="").exclude(Exists(titles))
 

@@ -97,6 +97,17 @@ def _fix_times() -> int:
         return number + rows.filter(state__in=ACTIVE).update(ended_at=None)
 
 
+def _settled_by_nothing() -> QuerySet[WorkflowRun]:
+    """They would be missing among the open failures."""
+    settled = WorkflowRun.objects.filter(resolved_by__isnull=False)
+    return settled.exclude(resolved_by__state=RunState.COMPLETED)
+
+
+def _open_again() -> int:
+    rows = WorkflowRun.objects.filter(pk__in=_settled_by_nothing().values("pk"))
+    return rows.update(resolved_by=None, version=F("version") + 1)
+
+
 CHECKS = (
     Check(
         code="I2a",
@@ -131,5 +142,12 @@ CHECKS = (
         remedy="Run fsck --fix.",
         find=lambda: names(_wrong_times()),
         mend=_fix_times,
+    ),
+    Check(
+        code="I4e",
+        holds="What settled a failure has completed.",
+        remedy="Run fsck --fix: the failures are open again.",
+        find=lambda: names(_settled_by_nothing()),
+        mend=_open_again,
     ),
 )

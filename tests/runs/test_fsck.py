@@ -195,3 +195,13 @@ def test_every_number_is_explained_and_every_explanation_has_a_check_or_says_why
     assert checked <= set(rows)
     assert {number for number in rows if number not in checked} == {"I6"}
     assert "*Nothing:*" in rows["I6"]
+
+
+def test_a_failure_that_nothing_has_settled_is_found_and_open_again(run):
+    ended(run)
+    failed = make_run(run.workflow, state=RunState.FAILED)
+    change(failed, resolved_by=run, ended_at=failed.created_at)
+    assert "I4e" in codes()
+    call_command("fsck", "--fix", "--only", "I4e", stdout=StringIO())
+    assert "I4e" not in codes()
+    assert list(WorkflowRun.objects.open_failures()) == [failed]

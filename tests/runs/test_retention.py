@@ -13,18 +13,22 @@ from django.core.management import CommandError, call_command
 from engines.clock import database_now
 from engines.dag.context import step_folder
 from engines.models import EngineJob
-from runs import actions, retention
+from runs import actions, moves, retention
 from runs.models import (
+    Acknowledgement,
     AuditEntry,
+    HourlyRollup,
     IdempotencyKey,
     RunAttempt,
     RunEvent,
     TaskTry,
     Workflow,
+    WorkflowPace,
     WorkflowRun,
 )
 from runs.policy import Actor
 from runs.retention import Limits, clean_up
+from runs.states import Cause, RunState
 from tests.factories import make_engine, make_run, make_user, make_workflow
 
 pytestmark = pytest.mark.django_db
@@ -180,6 +184,27 @@ def test_the_hubs_own_leftovers_go_too():
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["young"]
     assert list(EngineJob.objects.values_list("state", flat=True)) == ["waiting"]
     assert not AuditEntry.objects.filter(digest="").exists()
+
+
+def test_figures_outlive_their_runs_and_go_when_they_are_old():
+    run = make_run(engine=make_engine())
+    done = moves.RunChange(run).move(
+        RunState.COMPLETED, Cause.OBSERVE, moves.RECONCILER, now=days_ago(50)
+    )
+    assert moves.apply_one(done)
+    row = HourlyRollup.objects.get()
+    HourlyRollup.objects.create(hour=days_ago(401), workflow="w")
+    known = {"fingerprint": "f", "newest": 1}
+    for title, days in (("old", 401), ("young", 399)):
+        Acknowledgement.objects.create(workflow=title, **known)
+        Acknowledgement.objects.filter(workflow=title).update(at=days_ago(days))
+    WorkflowPace.objects.create(workflow="gone")
+    assert clean_up(Limits(finished=30 * DAY)).counts == {"runs": 1}
+    assert HourlyRollup.objects.count() == 2
+    clean_up()
+    assert HourlyRollup.objects.get() == row
+    assert Acknowledgement.objects.get().workflow == "young"
+    assert WorkflowPace.objects.get().workflow == run.workflow.title
 
 
 def test_folders_of_logs_without_a_run_go_and_those_of_runs_stay():
