@@ -51,9 +51,11 @@ def test_two_clicks_retry_200_failed_runs_of_a_kind(operator: Client) -> None:
     workflow = make_workflow()
     runs = failed(200, workflow=workflow, fingerprint="f" * 16)
     other = failed(1, workflow=workflow, fingerprint="e" * 16)[0]
-    url = address(query=f"{FAILED}&fingerprint={'f' * 16}")  # as the overview links to it
-    page = operator.get(url)
+    overview = operator.get(reverse("overview")).content.decode()
+    link = re.findall(r'href="(/triage/\d+/retry/)"', overview)[0]  # Retry all 200
+    page = operator.get(link, follow=True)
     assert "Retry 200 runs?" in page.content.decode()
+    url = page.redirect_chain[-1][0]
     sent = operator.post(url, {"mode": "failed", **form_of(page.content.decode())}, follow=True)
     job = BulkJob.objects.get()
     assert sent.redirect_chain == [(reverse("bulk_job", args=[job.pk]), 302)]
@@ -65,6 +67,25 @@ def test_two_clicks_retry_200_failed_runs_of_a_kind(operator: Client) -> None:
     assert WorkflowRun.objects.get(pk=other.pk).attempt == 1
     html = operator.get(reverse("bulk_job", args=[job.pk])).content.decode()
     assert "200 done, 0 left out, 0 to go" in html
+
+
+def test_a_kind_of_failure_is_retried_by_its_fingerprint(operator: Client) -> None:
+    runs = failed(3, fingerprint="f" * 16)
+    other = failed(1, fingerprint="e" * 16)[0]
+    confirm(operator, address(query=f"{FAILED}&fingerprint={'f' * 16}"))
+    once()
+    attempts = dict(WorkflowRun.objects.values_list("pk", "attempt"))
+    assert [attempts[run.pk] for run in (*runs, other)] == [2, 2, 2, 1]
+
+
+def test_many_ticked_runs_are_linked_as_far_as_an_address_holds(operator: Client) -> None:
+    runs = failed(101)
+    url = confirm(operator, address(keys=",".join(str(run.pk) for run in runs)))["Location"]
+    html = operator.get(url).content.decode()
+    assert "The newest 100 of the runs" in html
+    link = unescape(re.findall(r'href="(/runs/\?id=[^"]*)"', html)[0])
+    assert operator.get(link).status_code == 200
+    assert str(runs[0].pk) not in link.partition("=")[2].split(",")
 
 
 def test_the_page_says_what_will_happen_before_it_does(operator: Client) -> None:
@@ -111,7 +132,6 @@ def test_a_token_of_another_address_is_not_answered_with_that_ones_job(operator:
 def test_more_runs_than_were_confirmed_are_asked_about_again(operator: Client) -> None:
     runs = failed(2)
     make_run(runs[0].workflow, state=RunState.FAILED)
-    BulkJob.objects.all().delete()
     form = form_of(operator.get(address()).content.decode())
     answer = operator.post(address(), {"mode": "failed", **form, "expected": "2"})
     assert answer.status_code == 400
@@ -289,8 +309,7 @@ def test_hostile_names_are_only_text(browser: Callable[..., Client]) -> None:
     url = address("label", query=urlencode({"workflow": HOSTILE}))
     answer = confirm(client, url, set=f"team={HOSTILE}")
     BulkJob.objects.update(message=HOSTILE, reasons={HOSTILE: 1})
-    pages = [url, answer["Location"], reverse("bulk_jobs"), reverse("runs")]
-    for page in pages:
+    for page in (url, answer["Location"], reverse("bulk_jobs"), reverse("runs")):
         assert "<script>alert" not in client.get(page).content.decode()
 
 

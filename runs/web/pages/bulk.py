@@ -119,6 +119,7 @@ def bulk_job(request: HttpRequest, pk: int) -> HttpResponse:
         "widths": [round(100 * part / max(job.total, 1), 2) for part in (job.done, handled)],
         "reasons": sorted(job.reasons.items(), key=lambda item: (-item[1], item[0])),
         "runs_url": _runs_url(selection),
+        "linked": MOST_LINKED if len(selection.keys or ()) > MOST_LINKED else 0,
         "undo": "" if is_open else _undo_url(job),
         "mode": MODES.get(job.options.get("mode", "")),
     }
