@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 from django.db import models
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from engines.selectors import Requirement, parse_selector
 from runs import keyset
@@ -121,12 +122,14 @@ class RunQuerySet(models.QuerySet["WorkflowRun"]):
     def active(self) -> "RunQuerySet":
         return self.filter(state__in=sorted(ACTIVE_RUN_STATES))
 
-    def active_by_engine(self) -> dict[int, tuple[int, int]]:
-        """Engine's key -> how many active runs it has, and how many of them don't run yet."""
+    def active_by_engine(self) -> dict[int, tuple[int, int, datetime | None]]:
+        """Engine's key -> how many active runs it has, how many of them don't run yet, and since when
+        the engine has had one of them; one grouped query."""
         counted = self.active().exclude(engine=None).order_by().values_list("engine")
         waiting = Count("pk", filter=~Q(state=RunState.RUNNING))
-        rows = counted.annotate(Count("pk"), waiting=waiting)
-        return {engine: (number, behind) for engine, number, behind in rows}
+        since = Min(Coalesce("scheduled_at", "created_at"), filter=~Q(state=RunState.PENDING))
+        rows = counted.annotate(Count("pk"), waiting=waiting, since=since)
+        return {engine: (number, behind, at) for engine, number, behind, at in rows}
 
     def due(self, now: datetime) -> "RunQuerySet":
         return self.filter(next_check_at__lte=now).order_by("next_check_at", "id")

@@ -1,5 +1,6 @@
-"""The registered engines: how they are, what they can, and their settings."""
+"""The registered engines: how they are, what they can, and what is asked of them."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -8,38 +9,51 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from engines.base import CAPABILITIES, EngineAdapter
+from engines.base import CAPABILITIES
+from engines.clock import database_now
 from engines.models import Engine, EngineJob
-from engines.registry import UnknownKind, adapter_class, adapters
+from engines.registry import adapter_class
 from runs import actions
-from runs.errors import Conflict, Invalid
+from runs.drift import REACH, drifting, explain
+from runs.errors import Conflict
+from runs.lag import Load, load_of, longest_lag
+from runs.models import WorkflowRun
 from runs.policy import Action, require
-from runs.web.access import actor, do, find, row_version, seen, why_not
-from runs.web.forms import config_fields, read_config
+from runs.web.access import actor, do, find, row_version, safe_next, seen, why_not
 from runs.web.live import show, token_of, unchanged
 from runs.web.load import engines_with_load
+from runs.web.matrix import matrix
+from runs.web.takes import takes
+from runs.web.workers import workers_of
 
 JOBS = 10
+DRIFT = 50
 OPEN_JOBS = {EngineJob.State.WAITING, EngineJob.State.RUNNING}
 
 
 @require_GET
 def engines(request: HttpRequest) -> HttpResponse:
-    """The list with health, and the capability matrix."""
+    """The list with health, lag and backlog, and the capability matrix."""
     found = engines_with_load(request)
-    token = token_of([(e.pk, e.version, e.health, e.checked_at, e.active) for e in found])
+    now = database_now()
+    for engine in found:
+        engine.lags = engine.load.lags(now)
+    token = token_of([(*_shown(e, e.load, now), e.version, e.failures) for e in found])
     if same := unchanged(request, token):
         return same
+    for engine in found:
+        engine.ask_reason = _ask_reason(request, engine)
+        engine.manage_reason = why_not(request, Action.MANAGE_ENGINES, engine)
+        engine.takes = takes(engine)
     return show(
         request,
         "web/engines.html",
         {
             "engines": found,
             "token": token,
-            "matrix": [
-                (label, [(engine, engine.can(flag)) for engine in found])
-                for flag, label in CAPABILITIES.items()
-            ],
+            "matrix": matrix(found),
+            "whole": "same" in request.GET,
+            "longest_lag": longest_lag(),
             "manage_reason": why_not(request, Action.MANAGE_ENGINES),
         },
     )
@@ -47,26 +61,47 @@ def engines(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def engine(request: HttpRequest, pk: int) -> HttpResponse:
-    """One engine: health, capabilities, its last jobs."""
+    """One engine: health, lag, capabilities, runs that drift, its workers, its last jobs."""
     found = find(request, Engine.objects.all(), pk=pk)
+    now = database_now()
     jobs = list(
         EngineJob.objects.filter(engine=found).select_related("requested_by").order_by("-pk")[:JOBS]
     )
+    runs = seen(request, WorkflowRun.objects.all())
+    load = load_of(found, runs)
+    rows = drifting(runs, found, now).select_related("workflow").defer("workflow__definition")
+    drift = [explain(run, found, now) for run in rows[: DRIFT + 1]] if load.active else []
+    workers = workers_of(request, found, now)
     token = token_of(
-        found.version, found.health, found.checked_at, [(job.pk, job.state) for job in jobs]
+        _shown(found, load, now),
+        found.version,
+        found.failures,
+        [(job.pk, job.state) for job in jobs],
+        [(one.run.pk, one.run.version, one.why, one.next_step, one.next_at) for one in drift],
+        [(one.pk, one.heartbeat_at, one.silent, one.busy_with) for one in workers or ()],
     )
     if same := unchanged(request, token):
         return same
     adapter = adapter_class(found.kind)
+    kept = frozenset(found.kept_secrets)  # their values stay where they are
     return show(
         request,
         "web/engine.html",
         {
             "engine": found,
-            "adapter": _about(adapter),
+            # A template would call the class itself.
+            "adapter": {"label": adapter.label, "formats": adapter.formats},
             "token": token,
             "jobs": jobs,
-            "active": seen(request, found.runs.active()).count(),
+            "load": load,
+            "lags": load.lags(now),
+            "longest_lag": longest_lag(),
+            "takes": takes(found),
+            "breaker_open": found.breaker_until is not None and found.breaker_until > now,
+            "drift": drift[:DRIFT],
+            "more_drift": len(drift) > DRIFT,
+            "drift_reach": REACH if load.active > REACH else 0,
+            "workers": workers,
             "capabilities": [(label, found.can(flag)) for flag, label in CAPABILITIES.items()],
             "can_import": [
                 (action, EngineJob.Action(action).label, found.can(action))
@@ -77,11 +112,21 @@ def engine(request: HttpRequest, pk: int) -> HttpResponse:
                 for field in adapter.fields
                 if not field.secret
             ],
-            "kept_secrets": [field.label for field in adapter.fields if field.name in _kept(found)],
-            "ask_reason": why_not(request, Action.ASK_ENGINE, found)
-            or ("" if found.enabled else "It is disabled: nothing is asked of it."),
+            "kept_secrets": [field.label for field in adapter.fields if field.name in kept],
+            "ask_reason": _ask_reason(request, found),
             "manage_reason": why_not(request, Action.MANAGE_ENGINES, found),
         },
+    )
+
+
+def _shown(engine: Engine, load: Load, now: datetime) -> tuple[object, ...]:
+    """What of an engine's state a page shows, for its token."""
+    return (engine.pk, engine.health, engine.checked_at, engine.observed_at, load, load.lags(now))
+
+
+def _ask_reason(request: HttpRequest, engine: Engine) -> str:
+    return why_not(request, Action.ASK_ENGINE, engine) or (
+        "" if engine.enabled else "It is disabled: nothing is asked of it."
     )
 
 
@@ -93,10 +138,14 @@ def ask_engine(request: HttpRequest, pk: int) -> HttpResponse:
     if wanted not in EngineJob.Action.values:
         raise Http404("No engine can be asked this.")
     action = EngineJob.Action(wanted)
+    own = reverse("engine", args=[pk])
+    then = safe_next(request, own)
     return do(
         request,
         lambda: actions.request_engine_job(actor(request), found, action),
-        then=reverse("engine", args=[pk]),
+        then=then,
+        # Its own page shows what becomes of it.
+        done="" if then == own else f"{action.label}: asked of {found}. Its page says how it ends.",
     )
 
 
@@ -116,30 +165,9 @@ def switch_engine(request: HttpRequest, pk: int) -> HttpResponse:
             expected_version=row_version(request),
             **change,
         ),
-        then=reverse("engine", args=[pk]),
+        then=safe_next(request, reverse("engine", args=[pk])),
         done=f"{found} is changed.",
     )
-
-
-@require_http_methods(["GET", "POST"])
-def new_engine(request: HttpRequest) -> HttpResponse:
-    """First the kind (`?kind=`), then its settings."""
-    kind = request.GET.get("kind", "")
-    kinds = [(name, adapter.label, adapter.description) for name, adapter in adapters().items()]
-    if not kind:
-        reason = why_not(request, Action.MANAGE_ENGINES)
-        return render(request, "web/new_engine.html", {"kinds": kinds, "reason": reason})
-    try:
-        adapter_class(kind)
-    except UnknownKind as error:
-        raise Http404(str(error)) from None
-    return _form(request, Engine(kind=kind, name=""), new=True)
-
-
-@require_http_methods(["GET", "POST"])
-def edit_engine(request: HttpRequest, pk: int) -> HttpResponse:
-    """The settings of an engine. Secrets are write-only."""
-    return _form(request, find(request, Engine.objects.all(), pk=pk), new=False)
 
 
 @require_http_methods(["GET", "POST"])
@@ -190,116 +218,3 @@ def engine_job(request: HttpRequest, pk: int) -> HttpResponse:
         "web/engine_job.html",
         {"job": job, "token": token, "open": job.state in OPEN_JOBS},
     )
-
-
-def _form(request: HttpRequest, found: Engine, *, new: bool) -> HttpResponse:
-    adapter = adapter_class(found.kind)
-    posted: dict[str, Any] = {
-        name: getattr(found, name)
-        for name in ("name", "selector", "priority", "enabled", "accepts_runs")
-    }
-    config: dict[str, Any] = dict(found.config)
-    errors: dict[str, str] = {}
-    job = None
-    if request.method == "POST":
-        posted, config, errors = _posted(request, adapter.fields)
-        try:
-            if errors:
-                require(actor(request), Action.MANAGE_ENGINES)
-            elif request.POST.get("do") == "test":
-                job = actions.request_engine_test(
-                    actor(request), kind=found.kind, config=_probe(found, config)
-                )
-            else:
-                return _save(request, found, posted, config, new=new)
-        except Invalid as error:
-            errors = dict(error.errors)
-        except Conflict as error:
-            errors = {"": str(error)}
-    declared = {name.partition(".")[2]: t for name, t in errors.items() if "config." in name}
-    return render(
-        request,
-        "web/engine_form.html",
-        {
-            "engine": found,
-            "new": new,
-            "adapter": _about(adapter),
-            "posted": posted,
-            "fields": config_fields(adapter.fields, config, declared, kept=_kept(found)),
-            "errors": errors,
-            "job": job,
-            "open": job is not None,
-            "token": token_of(job.state) if job else "",
-            "reason": why_not(request, Action.MANAGE_ENGINES),
-            "back": reverse("engines") if new else reverse("engine", args=[found.pk]),
-        },
-        status=400 if errors else 200,
-    )
-
-
-def _posted(
-    request: HttpRequest, declared: Any
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    posted = {
-        "name": request.POST.get("name", "").strip(),
-        "selector": request.POST.get("selector", "").strip(),
-        "priority": request.POST.get("priority", "").strip(),
-        "enabled": "enabled" in request.POST,
-        "accepts_runs": "accepts_runs" in request.POST,
-    }
-    errors: dict[str, str] = {}
-    try:
-        int(str(posted["priority"])[:9])
-    except ValueError:
-        errors["priority"] = "A whole number."
-    return posted, read_config(declared, request.POST), errors
-
-
-def _save(
-    request: HttpRequest,
-    found: Engine,
-    posted: dict[str, Any],
-    config: dict[str, Any],
-    *,
-    new: bool,
-) -> HttpResponse:
-    fields = {
-        "selector": posted["selector"],
-        "priority": int(posted["priority"][:9]),
-        "enabled": posted["enabled"],
-        "accepts_runs": posted["accepts_runs"],
-    }
-    if new:
-        found = actions.create_engine(
-            actor(request), name=posted["name"], kind=found.kind, config=config, **fields
-        )
-    else:
-        found = actions.edit_engine(
-            actor(request), found, config=config, expected_version=row_version(request), **fields
-        )
-    messages.success(request, f"{found} is saved. Its connection is being tested.")
-    return redirect("engine", found.pk)
-
-
-def _about(adapter: type[EngineAdapter]) -> dict[str, Any]:
-    """What templates say of a kind: they would call the class itself."""
-    return {
-        "label": adapter.label,
-        "description": adapter.description,
-        "formats": adapter.formats,
-    }
-
-
-def _kept(found: Engine) -> frozenset[str]:
-    """Names of the secrets that an engine has; their values stay where they are."""
-    return frozenset(found.kept_secrets)
-
-
-def _probe(found: Engine, config: dict[str, Any]) -> dict[str, Any]:
-    """The settings to test: a secret left empty is the one that is kept."""
-    kept = found.kept_secrets
-    return {
-        name: kept[name] if value == "" and name in kept else value
-        for name, value in config.items()
-        if value is not None
-    }
