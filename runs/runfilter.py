@@ -59,7 +59,7 @@ class RunFilter:
     def bounded(self) -> bool:
         """Whether it goes back no further than TEXT_REACH, because it reads row by row."""
         by_row = self.words or self.error or self.task or self.triggers
-        return bool(by_row and not self.ids and _moment(self.since) is None)
+        return bool(by_row and not self.ids and moment(self.since) is None)
 
 
 def read_filter(asked: Any) -> RunFilter:
@@ -109,7 +109,7 @@ def read_filter(asked: Any) -> RunFilter:
         ids=tuple(dict.fromkeys(ids))[:MOST_IDS],
     )
     for name, text in (("since", found.since), ("until", found.until)):
-        if text and _moment(text) is None:
+        if text and moment(text) is None:
             errors[name] = f"{text[:30]!r} is no time: write 30m, 24h, 7d or 2026-01-31T12:00."
     return replace(found, errors=errors)
 
@@ -149,7 +149,7 @@ def dated(chosen: RunFilter) -> RunFilter:
     such as 24h, stays what it is."""
 
     def full(text: str) -> str:
-        when = None if _span(text) else _moment(text)
+        when = None if _span(text) else moment(text)
         return when.isoformat() if when else text
 
     return replace(chosen, since=full(chosen.since), until=full(chosen.until))
@@ -178,7 +178,7 @@ def narrow(runs: RunQuerySet, chosen: RunFilter) -> RunQuerySet:
         wanted = parse_selector(chosen.labels)
         known = [named[f"label {at}"] for at in range(len(wanted))]
         runs = runs.for_selector(chosen.labels, known)
-    since, until = _moment(chosen.since), _moment(chosen.until)
+    since, until = moment(chosen.since), moment(chosen.until)
     if chosen.bounded:
         since = (until or timezone.now()) - TEXT_REACH
     runs = runs.created(since, until)
@@ -265,7 +265,8 @@ def _span(text: str) -> timedelta | None:
     return timedelta(**{UNITS[span[2]]: int(span[1])}) if span else None
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """The time that somebody wrote, in their time zone or as the while until now; None: it is none."""
     span = _span(text)
     if span is not None:
         return timezone.now() - span

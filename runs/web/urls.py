@@ -7,12 +7,14 @@ from django.urls import URLPattern, path, register_converter
 from runs.web.access import View, page
 from runs.web.pages import (
     account,
+    audit,
     bulk,
     compare,
     engine_form,
     engines,
     exports,
     insights,
+    jump,
     logs,
     new_workflow,
     overview,
@@ -57,6 +59,7 @@ def at(route: str, view: View, name: str) -> URLPattern:
 urlpatterns = [
     at("", overview.overview, "overview"),
     at("jump/", overview.jump, "jump"),
+    at("jump/suggestions/", jump.suggestions, "suggestions"),
     at("triage/<int:pk>/acknowledge/", triage.acknowledge, "acknowledge"),
     at("triage/<int:pk>/retry/", triage.retry_alike, "retry_alike"),
     at("triage/acknowledgements/<int:pk>/withdraw/", triage.withdraw, "withdraw_acknowledgement"),
@@ -104,6 +107,7 @@ urlpatterns = [
     at("engines/<int:pk>/switch/", engines.switch_engine, "switch_engine"),
     at("engines/<int:pk>/delete/", engines.delete_engine, "delete_engine"),
     at("insights/", insights.insights, "insights"),
+    at("audit/", audit.audit, "audit"),
     at("secrets/", secrets.secrets, "secrets"),
     at("secrets/new/", secrets.new_secret, "new_secret"),
     at("secrets/<int:pk>/", secrets.edit_secret, "edit_secret"),

@@ -120,7 +120,88 @@
   });
   addEventListener("pageshow", () => { for (const form of all("form[data-sent]")) delete form.dataset.sent; });
 
-  // Keys: / search, g then o r w e, j k and Enter in lists, x ticks, r retry, c cancel, l logs, ? help.
+  // Ctrl-K: what the hub suggests for what is typed, chosen with the arrow keys. Enter before it has
+  // answered sends the form, which is the search box of every page.
+  const palette = document.getElementById("palette");
+  if (palette) {
+    const [form, field] = [palette.querySelector("form"), palette.querySelector("input")];
+    const [list, said] = [palette.querySelector("[role=listbox]"), palette.querySelector("[role=status]")];
+    let timer = 0;
+    let asked = null;
+    let answered = null;
+    const options = () => all("[role=option]", list);
+    const chosen = () => list.querySelector("[aria-selected=true]");
+    const choose = (option) => {
+      for (const one of options()) one.setAttribute("aria-selected", String(one === option));
+      if (option) field.setAttribute("aria-activedescendant", option.id);
+      else field.removeAttribute("aria-activedescendant");
+      option?.scrollIntoView({ block: "nearest" });
+    };
+    const show = (found) => {
+      list.replaceChildren(...found);
+      field.setAttribute("aria-expanded", String(found.length > 0));
+      choose(found[0]);
+      write(said, found.length === 1 ? "1 suggestion" : `${found.length} suggestions`);
+    };
+    const suggest = async () => {
+      asked?.abort();
+      asked = new AbortController();
+      const words = field.value;
+      const url = `${form.dataset.suggestions}?${new URLSearchParams({ q: words })}`;
+      const answer = await fetch(url, { credentials: "same-origin", signal: asked.signal });
+      if (!answer.ok || answer.redirected) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      answered = words;
+      show(all("[role=option]", page));
+    };
+    const ask = () => suggest().catch(() => {});  // overtaken, or out of reach: Enter still searches
+    field.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(ask, 120); });
+    field.addEventListener("keydown", (event) => {
+      const found = options();
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step && found.length) {
+        event.preventDefault();
+        choose(found[(found.indexOf(chosen()) + step + found.length) % found.length]);
+      } else if (event.key === "Enter" && answered === field.value && chosen()) {
+        event.preventDefault();
+        chosen().click();
+      }
+    });
+    document.addEventListener("keydown", (event) => {
+      const wanted = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+      if (!wanted || event.key.toLowerCase() !== "k") return;
+      event.preventDefault();
+      if (palette.open) { palette.close(); return; }
+      if (document.querySelector("dialog[open]")) return;
+      form.reset();
+      answered = null;
+      show([]);
+      palette.showModal();
+      field.focus();
+      ask();
+    });
+  }
+
+  // Live updates pause in all tabs, until somebody lets them go on.
+  const pause = document.getElementById("pause");
+  const paused = () => document.documentElement.dataset.live === "off";
+  const setPaused = (off) => {
+    document.documentElement.dataset.live = off ? "off" : "on";
+    pause.setAttribute("aria-pressed", String(off));
+  };
+  if (pause) {
+    setPaused(localStorage.getItem("live") === "off");
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      setPaused(!paused());
+      localStorage.setItem("live", paused() ? "off" : "on");
+      write(document.getElementById("pause-said"), paused() ? "Live updates are paused." : "Live updates go on.");
+    });
+    addEventListener("storage", (event) => { if (event.key === "live") setPaused(event.newValue === "off"); });
+  }
+
+  // Keys: / search, g then o r w e i s j a, j k and Enter in lists, x ticks, r retry, c cancel, l logs, p
+  // pauses, ? help.
   let before = "";
   let cursor = "";  // the row's id: a swap takes the class away
   const rows = () => all("tr[data-row]");
@@ -151,12 +232,16 @@
     if (event.target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select")) return;
     const pair = before + event.key;
     before = event.key === "g" ? "g" : "";
-    const place = { go: "overview", gr: "runs", gw: "workflows", ge: "engines", gi: "insights", gs: "secrets" }[pair];
-    if (place) { document.querySelector(`nav a[data-go="${place}"]`)?.click(); return; }
+    const place = {
+      go: "overview", gr: "runs", gw: "workflows", ge: "engines", gi: "insights", gs: "secrets",
+      gj: "bulk_jobs", ga: "audit",
+    }[pair];
+    if (place) { document.querySelector(`a[data-go="${place}"]`)?.click(); return; }
     if (event.key === "/") { event.preventDefault(); document.querySelector(".jump input")?.focus(); }
     else if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
     else if (event.key === "x") document.querySelector("tr.cursor [data-tick]")?.click();
+    else if (event.key === "p") pause?.click();
     else if (event.key === "?") document.getElementById("keys")?.showModal();
     else if (event.key.length === 1) press(event.key);
   });
