@@ -103,6 +103,17 @@ def test_a_failure_comes_with_its_root_its_log_and_what_changed(reader: Client) 
     assert found["similar"]["count"] == 1
 
 
+def test_runs_that_may_not_be_seen_are_neither_compared_with_nor_counted(
+    reader: Client, settings: Any
+) -> None:
+    run = failed_run()
+    make_run(run.workflow, state=RunState.FAILED, fingerprint="f" * 64)
+    WorkflowRun.objects.exclude(pk=run.pk).update(note="hidden")
+    settings.WORKFLOWHUB_PERMISSION_FACTORY = "tests.web.test_task.HidesSome"
+    found = read(reader, f"{run.pk}/failure")
+    assert (found["last_success"], found["similar"]["count"]) == (None, 0)
+
+
 def test_a_run_that_has_not_failed_has_no_failure(reader: Client) -> None:
     found = read(reader, f"{make_run().pk}/failure")
     assert found == {
