@@ -51,6 +51,7 @@ def engines(request: HttpRequest) -> HttpResponse:
         {
             "engines": found,
             "token": token,
+            "active": any(engine.load.active for engine in found),
             "matrix": matrix(found),
             "whole": "same" in request.GET,
             "longest_lag": longest_lag(),
@@ -93,6 +94,7 @@ def engine(request: HttpRequest, pk: int) -> HttpResponse:
             "adapter": {"label": adapter.label, "formats": adapter.formats},
             "token": token,
             "jobs": jobs,
+            "asked": any(job.state in OPEN_JOBS for job in jobs),
             "load": load,
             "lags": load.lags(now),
             "longest_lag": longest_lag(),
