@@ -11,8 +11,19 @@ from runs.excerpts import CHUNK, last_try, tail_offset
 from runs.models import TaskRun, TaskTry
 from runs.web.ansi import Piece, pieces
 
-__all__ = ["CHUNK", "Excerpt", "ShownLine", "as_text", "excerpt", "from_offset", "grep"]
-__all__ += ["last_lines", "last_try", "shown", "tail_offset"]
+__all__ = [
+    "CHUNK",
+    "Excerpt",
+    "ShownLine",
+    "as_text",
+    "excerpt",
+    "from_offset",
+    "grep",
+    "last_lines",
+    "last_try",
+    "shown",
+    "tail_offset",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

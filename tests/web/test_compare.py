@@ -15,6 +15,16 @@ from tests.factories import make_engine, make_run, make_workflow
 NASTY = "</code><script>alert(1)</script>\u202e\x1b[31m"
 
 
+class SeesNothing:
+    """A permission factory that hides every object."""
+
+    def allow(self, user: Any, action: str, obj: Any) -> bool:
+        return True
+
+    def visible(self, user: Any, queryset: Any) -> Any:
+        return queryset.none()
+
+
 def page(client: Client, a: Any, b: Any, status: int = 200) -> str:
     keys = [one.pk if isinstance(one, WorkflowRun) else one for one in (a, b)]
     response = client.get(reverse("compare"), {"a": keys[0], "b": keys[1]})
@@ -82,7 +92,7 @@ def test_a_run_that_is_not_there_is_told_beside_the_form(viewer: Client, number:
 
 def test_what_may_not_be_seen_is_not_there(viewer: Client, settings: Any) -> None:
     a, b = pair()
-    settings.WORKFLOWHUB_PERMISSION_FACTORY = "tests.api.test_authorisation.SeesNothing"
+    settings.WORKFLOWHUB_PERMISSION_FACTORY = "tests.web.test_compare.SeesNothing"
     assert f"There is no run {a.pk}" in page(viewer, a, b, status=404)
 
 
