@@ -42,6 +42,7 @@ OTHERS = {
     "running": ("active", "play"),
     "done": ("good", "circle-check"),
     "off": ("muted", "circle-pause"),
+    "canceled": ("muted", "ban"),
 }
 WORDS = {**dict(Reason.choices), **dict(Flag.choices)}
 # Why a task is as it is, in the words of engines whose steps the hub drives.

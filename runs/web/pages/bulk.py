@@ -41,6 +41,11 @@ FITTING = {
     BulkJob.Action.CANCEL: "are active",
     BulkJob.Action.DELETE: "have ended",
 }
+# Deeds that are named with the number of runs that they can be done to.
+NONE = {
+    BulkJob.Action.CANCEL: "None of them is active.",
+    BulkJob.Action.DELETE: "None of them has ended.",
+}
 SILENT = timedelta(seconds=max(30.0, 3 * settings.WORKFLOWHUB_POLL))
 MOST_LINKED = 100  # runs that are named in an address
 
@@ -71,17 +76,22 @@ def bulk_confirm(request: HttpRequest) -> HttpResponse:
             preview = actions.preview_bulk(actor(request), action=deed, **_asked(request.GET))
         except Invalid as error:
             errors = errors or list(error.errors.values())
+    number = 0
+    if preview:
+        number = preview.fits if deed in NONE else preview.total
+        reason = preview.refusal or (NONE.get(deed, "") if not number else "")
     context = {
         "deed": deed,
         "preview": preview,
+        "number": number,
         "form": form,
         "errors": errors,
         "modes": MODES.items(),
         "said": SAID[deed],
         "fitting": FITTING.get(deed, ""),
         "once": new_token(),
-        "danger": deed in {BulkJob.Action.CANCEL, BulkJob.Action.DELETE},
-        "reason": reason or (preview.refusal if preview else ""),
+        "danger": deed in NONE,
+        "reason": reason,
         "back": _runs_url(preview.selection) if preview else reverse("runs"),
     }
     return render(request, "web/bulk_confirm.html", context, status=400 if errors else 200)
