@@ -15,6 +15,7 @@ from runs.labels import labels_of
 from runs.models import WorkflowRun
 from runs.runfilter import narrow, read_filter
 from runs.web.access import seen
+from runs.web.pages.runs import UNSHOWN
 from runs.web.paging import after_key
 
 MOST = 50_000  # rows
@@ -43,7 +44,6 @@ COLUMNS = (
     "trigger",
     "note",
 )
-UNSHOWN = ("parameters", "result", "source", "last_error")
 
 
 class Export:
