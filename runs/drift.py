@@ -79,7 +79,8 @@ def explain(run: Any, engine: Engine, now: datetime) -> Drift:
     step, at = _next(run, engine, now)
     found: list[tuple[Why, datetime | None]] = []
     if run.wanted == Wanted.CANCEL and _before(run.cancel_requested_at, now):
-        found.append((Why.CANCEL, run.cancel_requested_at))
+        stuck = Flag.STUCK in run.flags  # it says the same, and more
+        found.append((Why.STUCK if stuck else Why.CANCEL, run.cancel_requested_at))
     if run.unanswered_since:
         found.append((Why.NO_ANSWER, run.unanswered_since))
     if run.missing_since:
@@ -90,7 +91,8 @@ def explain(run: Any, engine: Engine, now: datetime) -> Drift:
         found.append((Why.OVERDUE, run.next_check_at))
     if run.reason == Reason.ENGINE_OFF:
         found.append((Why.ENGINE_OFF, None))
-    found += [(Why(flag), None) for flag in Flag if flag in run.flags]
+    told = {why for why, _ in found}
+    found += [(Why(flag), None) for flag in Flag if flag in run.flags and Why(flag) not in told]
     return Drift(
         run=run,
         why=tuple(why for why, _ in found),

@@ -101,6 +101,7 @@ urlpatterns: list[URLPattern] = [
         engines.Capabilities.as_view(),
         name="api-engine-capabilities",
     ),
+    path("engines/<id:id>/drift", engines.Drift.as_view(), name="api-engine-drift"),
     path("engine-kinds", engines.Kinds.as_view(), name="api-engine-kinds"),
     path("engine-jobs/<id:id>", engines.OneJob.as_view(), name="api-engine-job"),
     path("housekeeping/force-state", housekeeping.ForceState.as_view(), name="api-force-state"),

@@ -82,6 +82,7 @@ RIGHTS: dict[str, dict[str, Action]] = {
     "api-engine-sync": {"POST": ASK},
     "api-engine-import": {"POST": ASK},
     "api-engine-capabilities": {"GET": VIEW},
+    "api-engine-drift": {"GET": VIEW},
     "api-engine-kinds": {"GET": VIEW},
     "api-engine-job": {"GET": VIEW},
     "api-purge": {"POST": KEEP},

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from engines.models import Engine, EngineJob
 from tests.adapters.remote.adapter import Adapter
@@ -96,3 +98,41 @@ def test_capabilities_and_kinds_are_listed(api: Caller) -> None:
     assert (rows["deploy"]["can"], rows["deploy"]["reason"]) == (False, "No such call.")
     kinds = {row["kind"]: row for row in api.get("engine-kinds").json()}
     assert {field["name"] for field in kinds["remote"]["fields"]} == set(FIELDS)
+
+
+def test_reading_one_says_what_it_has_to_do_and_how_far_the_hub_is_behind(api: Caller) -> None:
+    now = timezone.now()
+    engine = make_engine("local", observed_at=now - timedelta(minutes=5))
+    url = f"engines/{engine.pk}"
+    idle = api.get(url).json()
+    assert (idle["active_runs"], idle["lag_seconds"], idle["lags"]) == (0, None, False)
+    assert idle["drift"] == 0
+    scheduled = {"scheduled_at": now - timedelta(hours=1)}
+    make_run(engine=engine, state="RUNNING", failures=1, **scheduled)
+    make_run(engine=engine, state="SCHEDULED", **scheduled)
+    busy = api.get(url).json()
+    assert (busy["active_runs"], busy["waiting_runs"], busy["drift"]) == (2, 1, 1)
+    assert busy["lags"] is True
+    assert 300 <= busy["lag_seconds"] < 360
+
+
+def test_drift_is_listed_page_by_page_the_oldest_first(api: Caller) -> None:
+    engine = make_engine("local")
+    asked = timezone.now() - timedelta(minutes=5)
+    first = make_run(engine=engine, state="RUNNING", wanted="CANCEL", cancel_requested_at=asked)
+    make_run(engine=engine, state="RUNNING")
+    second = make_run(engine=engine, state="RUNNING", missing_since=asked)
+    make_run(engine=make_engine("local"), state="RUNNING", missing_since=asked)
+    page = api.get(f"engines/{engine.pk}/drift?limit=1&count=true").json()
+    (one,) = page["results"]
+    assert one["run"]["id"] == first.pk
+    assert one["why"] == ["cancel"]
+    assert datetime.fromisoformat(one["since"]) == asked
+    assert one["next_step"] == "Asks the engine again to stop it."
+    assert one["next_at"] is None
+    assert page["count"] == 2
+    rest = api.client.get(page["next"]).json()
+    assert [row["run"]["id"] for row in rest["results"]] == [second.pk]
+    assert rest["results"][0]["why"] == ["missing"]
+    assert rest["next"] is None
+    assert api.get("engines/999999/drift").status_code == 404

@@ -88,7 +88,7 @@ MOST: dict[str, int] = {
     "api/v1/engines": 3,
     "api/v1/engines/<id:id>": 6,
     "api/v1/engines/<id:id>/capabilities": 3,
-    "api/v1/engines/<id:id>/drift": 6,
+    "api/v1/engines/<id:id>/drift": 5,
     "api/v1/events": 3,
     "api/v1/health": 7,
     "api/v1/health/live": 0,

@@ -59,7 +59,7 @@ CASES: list[tuple[dict[str, Any], tuple[Why, ...], str]] = [
             "cancel_requested_at": LONG_AGO,
             "flags": {"stuck": "x"},
         },
-        (Why.CANCEL, Why.STUCK),
+        (Why.STUCK,),
         "Asks the engine again to stop it.",
     ),
 ]

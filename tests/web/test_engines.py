@@ -233,7 +233,7 @@ def test_the_list_says_what_each_has_to_do_and_how_far_the_hub_is_behind(admin: 
     html = response.content.decode()
     assert html.count("<span>lags <time") == 1
     assert html.count("2 active</a>, 1 waiting") == 2
-    assert "nothing to look at" in html
+    assert "It has no runs to look at" in html
 
 
 def test_the_list_changes_when_nobody_looks_at_runs_any_more(admin: Client) -> None:

@@ -1,14 +1,15 @@
 """/engines: registered backends, and what can be asked of them. An engine is never called here:
 tests, syncs and imports are jobs that the reconciler does and callers poll."""
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from engines.clock import database_now
 from engines.models import Engine, EngineJob
 from engines.registry import adapters
-from runs import actions
+from runs import actions, keyset
 from runs.api.concurrency import etag, expected_version
 from runs.api.errors import Missing
 from runs.api.fields import Choice, Flag, Nothing, Object, Strict, Text, Whole, read_input
@@ -16,18 +17,28 @@ from runs.api.filters import EngineListFilter, filtered, names
 from runs.api.openapi import CORE, HUB, doc, listing, path_id
 from runs.api.pagination import PAGING, Order, page
 from runs.api.shapes.engine import (
+    MOST_DRIFT,
     CapabilityShape,
+    DriftShape,
     EngineShape,
     JobShape,
     KindShape,
+    WatchedEngineShape,
     show_capabilities,
+    show_drift,
     show_engine,
     show_engines,
     show_kind,
+    show_watched,
 )
 from runs.api.views import HubView
+from runs.drift import drifting
+from runs.lag import load_of
+from runs.models import WorkflowRun
 from runs.policy import Action, visible
+from runs.querysets import RunQuerySet
 
+OLDEST = Order(descending=False)
 BY_NAME = Order(field="name", descending=False, whole=False)
 IMPORTS = {
     "definitions": EngineJob.Action.IMPORT_DEFINITIONS,
@@ -64,6 +75,9 @@ class ImportInput(Strict):
 class EngineView(HubView):
     def engine(self, id: int) -> Engine:
         return self.one(Engine.objects.all(), pk=id)
+
+    def runs(self) -> RunQuerySet:
+        return cast(RunQuerySet, visible(self.actor, WorkflowRun.objects.all()))
 
     def job(self, request: Request, engine: Engine, action: EngineJob.Action) -> Response:
         job = actions.request_engine_job(self.actor, engine, action)
@@ -106,9 +120,13 @@ class OneEngine(EngineView):
         "DELETE": Action.MANAGE_ENGINES,
     }
 
-    @doc("read_engine", HUB, "Read an engine", answer=EngineShape, query=[path_id()])
+    @doc("read_engine", HUB, "Read an engine", answer=WatchedEngineShape, query=[path_id()])
     def get(self, request: Request, id: int) -> Response:
-        return _shown(self.engine(id).pk)
+        engine, runs, now = self.engine(id), self.runs(), database_now()
+        load = load_of(engine, runs)
+        drift = keyset.capped_count(drifting(runs, engine, now), MOST_DRIFT) if load.active else 0
+        body = show_watched(engine, load, drift, now)
+        return Response(body, headers={"ETag": etag(engine.version)})
 
     @doc("edit_engine", HUB, "Change an engine's settings", takes=EngineChange, answer=EngineShape,
          query=[path_id()])  # fmt: skip
@@ -180,6 +198,20 @@ class Capabilities(EngineView):
          answer=CapabilityShape(many=True), query=[path_id()])  # fmt: skip
     def get(self, request: Request, id: int) -> Response:
         return Response(show_capabilities(self.engine(id)))
+
+
+class Drift(EngineView):
+    """Among its oldest active runs."""
+
+    needs = {"GET": Action.VIEW}
+    query = PAGING
+
+    @doc("list_engine_drift", HUB, "Active runs that are not as they are wanted, the oldest first",
+         many=DriftShape, query=[path_id(), *listing()])  # fmt: skip
+    def get(self, request: Request, id: int) -> Response:
+        engine, now = self.engine(id), database_now()
+        rows = drifting(self.runs(), engine, now).for_list()
+        return page(request, rows, lambda runs: show_drift(runs, engine, now, self.actor), OLDEST)
 
 
 class OneJob(HubView):

@@ -1,6 +1,7 @@
 """Engines, their kinds and jobs as the API shows them. Secrets go in and never come out."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,6 +14,13 @@ from engines.registry import adapter_class
 from engines.states import HealthState
 from runs.api.errors import CURRENT
 from runs.api.fields import Anything, Object
+from runs.api.shapes.run import RunShape, show_runs
+from runs.drift import AFTER, Drift, Why, explain
+from runs.lag import Load
+from runs.models import WorkflowRun
+from runs.policy import Actor
+
+MOST_DRIFT = 1000  # that is counted
 
 
 class EngineShape(serializers.Serializer[Any]):
@@ -39,6 +47,34 @@ class EngineShape(serializers.Serializer[Any]):
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_secrets(self, engine: Engine) -> list[str]:
         return sorted(engine.kept_secrets)
+
+
+class WatchedEngineShape(EngineShape):
+    active_runs = serializers.IntegerField()
+    waiting_runs = serializers.IntegerField(help_text="Those of them that don't run yet.")
+    lag_seconds = serializers.FloatField(
+        allow_null=True,
+        help_text="For how long nobody has looked at its active runs; null where it has none.",
+    )
+    lags = serializers.BooleanField(help_text="That is longer than it should ever be.")
+    drift = serializers.IntegerField(
+        help_text=f"How many runs /drift has, counted up to {MOST_DRIFT}."
+    )
+
+
+class DriftShape(serializers.Serializer[Any]):
+    run = RunShape()
+    why = serializers.ListField(
+        child=serializers.ChoiceField(choices=Why.choices),
+        help_text="What is not as it is wanted: "
+        + "; ".join(f"{why.value} ({why.label})" for why in Why)
+        + f". A cancel and an answer have {AFTER.seconds} s.",
+    )
+    since = serializers.DateTimeField(allow_null=True)
+    next_step = serializers.CharField(help_text="What the hub does about it, in words.")
+    next_at = serializers.DateTimeField(
+        allow_null=True, help_text="When; null where that waits for somebody or something else."
+    )
 
 
 class CapabilityShape(serializers.Serializer[Any]):
@@ -84,6 +120,35 @@ def show_engines(rows: Sequence[Engine]) -> list[Any]:
 
 def show_engine(engine: Engine) -> dict[str, Any]:
     return dict(EngineShape(engine).data)
+
+
+def show_watched(engine: Engine, load: Load, drift: int, now: datetime) -> dict[str, Any]:
+    lag = load.lag(now)
+    return {
+        **show_engine(engine),
+        "active_runs": load.active,
+        "waiting_runs": load.waiting,
+        "lag_seconds": None if lag is None else round(lag.total_seconds(), 3),
+        "lags": load.lags(now),
+        "drift": drift,
+    }
+
+
+def show_drift(
+    rows: Sequence[WorkflowRun], engine: Engine, now: datetime, reader: Actor
+) -> list[dict[str, Any]]:
+    """Of rows of `drifting`."""
+    found: list[Drift] = [explain(run, engine, now) for run in rows]
+    return [
+        {
+            "run": run,
+            "why": [why.value for why in one.why],
+            "since": one.since,
+            "next_step": one.next_step,
+            "next_at": one.next_at,
+        }
+        for one, run in zip(found, show_runs(rows, reader), strict=True)
+    ]
 
 
 def show_capabilities(engine: Engine) -> list[dict[str, Any]]:

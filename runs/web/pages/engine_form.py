@@ -72,7 +72,9 @@ def _form(request: HttpRequest, found: Engine, *, new: bool) -> HttpResponse:
             "new": new,
             "adapter": {"label": adapter.label, "description": adapter.description},
             "posted": posted,
-            "fields": config_fields(adapter.fields, config, declared, kept=frozenset(found.kept_secrets)),
+            "fields": config_fields(
+                adapter.fields, config, declared, kept=frozenset(found.kept_secrets)
+            ),
             "errors": errors,
             "job": job,
             "open": job is not None,

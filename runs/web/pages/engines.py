@@ -209,7 +209,7 @@ def delete_engine(request: HttpRequest, pk: int) -> HttpResponse:
 def engine_job(request: HttpRequest, pk: int) -> HttpResponse:
     """How a test of settings that aren't saved yet came out: polled by the form."""
     require(actor(request), Action.ASK_ENGINE)
-    job = find(request, EngineJob.objects.all(), pk=pk)
+    job = find(request, EngineJob.objects.select_related("engine"), pk=pk)
     if job.engine_id is None and job.requested_by_id != request.user.pk:
         raise Http404("This is somebody else's test.")
     token = token_of(job.state)
