@@ -188,6 +188,8 @@
   const setPaused = (off) => {
     document.documentElement.dataset.live = off ? "off" : "on";
     pause.setAttribute("aria-pressed", String(off));
+    const said = document.getElementById("pause-said");
+    write(said, off ? "Live updates are paused: this page stays as it is." : said.textContent && "Live updates go on.");
   };
   if (pause) {
     setPaused(localStorage.getItem("live") === "off");
@@ -195,7 +197,6 @@
     pause.addEventListener("click", () => {
       setPaused(!paused());
       localStorage.setItem("live", paused() ? "off" : "on");
-      write(document.getElementById("pause-said"), paused() ? "Live updates are paused." : "Live updates go on.");
     });
     addEventListener("storage", (event) => { if (event.key === "live") setPaused(event.newValue === "off"); });
   }

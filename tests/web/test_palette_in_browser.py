@@ -49,7 +49,7 @@ def test_paused_pages_stay_as_they_are_until_somebody_lets_them_go_on(
     run = WorkflowRun.objects.filter(pk=runs["running"].pk)
     page.goto(reverse("runs") + "?view=all")
     page.keyboard.press("p")
-    page.wait_for_selector("#pause-said:has-text('Live updates are paused.')", state="attached")
+    page.wait_for_selector("#pause-said:has-text('Live updates are paused')")
     page.reload()
     assert page.get_attribute("#pause", "aria-pressed") == "true"
     run.update(reason="a word of its engine", version=F("version") + 1)
