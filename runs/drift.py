@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, Q, Subquery, TextChoices
+from django.db.models import OuterRef, Q, Subquery, TextChoices, Value
+from django.db.models.functions import Coalesce
 
 from engines.models import Engine
 from runs.models import RunAttempt, WorkflowRun
@@ -51,7 +52,9 @@ class Drift:
 
 def drifting(runs: RunQuerySet, engine: Engine, now: datetime) -> RunQuerySet:
     """Those of these runs that differ, by their key; each with `unanswered_since`."""
-    active = WorkflowRun.objects.filter(engine=engine).active()
+    active = WorkflowRun.objects.filter(engine=engine).active().order_by("pk")
+    # Where it has as many. By a bound, since PostgreSQL would go through all runs for a list of keys.
+    last = active.values("pk")[REACH - 1 : REACH]
     unanswered = RunAttempt.objects.filter(
         run=OuterRef("pk"),
         number=OuterRef("attempt"),
@@ -59,7 +62,8 @@ def drifting(runs: RunQuerySet, engine: Engine, now: datetime) -> RunQuerySet:
         accepted_at=None,
     )
     return (
-        runs.filter(pk__in=active.order_by("pk").values("pk")[:REACH])
+        runs.filter(engine=engine, pk__lte=Coalesce(Subquery(last), Value(2**63 - 1)))
+        .active()
         .annotate(unanswered_since=Subquery(unanswered.values("sent_at")[:1]))
         .filter(
             Q(wanted=Wanted.CANCEL, cancel_requested_at__lt=now - AFTER)
