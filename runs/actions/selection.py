@@ -31,7 +31,7 @@ from runs.runfilter import (
 
 LONGEST_QUERY = 2000
 MOST_KEYS = 1000
-PLACES = {"after", "before", "v", "view"}  # where somebody is in a list, not what it shows
+PLACES = {"after", "before", "shown", "v", "view"}  # where somebody is in a list, not what it shows
 SPAN = re.compile(r"(\d{1,4})([mhdw])")
 
 

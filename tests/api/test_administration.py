@@ -86,7 +86,8 @@ def test_triage_groups_what_failed_and_shows_what_is_stuck(api: Caller) -> None:
     make_run(
         workflow, state="FAILED", fingerprint="a" * 64, ended_at=timezone.now() - timedelta(days=60)
     )
-    make_run(workflow, state="COMPLETED", previous=failed[0])
+    rerun = make_run(workflow, state="COMPLETED", previous=failed[0])
+    WorkflowRun.objects.filter(pk=failed[0].pk).update(resolved_by=rerun)
     stuck = make_run(state="RUNNING", flags={"stuck": {}}, reason="")
     lost = make_run(state="PENDING", reason="no_engine")
     body = api.get("triage").json()

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
-from runs.models import WorkflowRun
+from runs.models import SavedView, WorkflowRun
 from tests.api.conftest import Caller
 from tests.api.test_schema import COMMITTED, Loader
-from tests.factories import make_engine, make_run, make_secret, make_variable
+from tests.factories import make_engine, make_run, make_secret, make_user, make_variable
 
 TASK_STATES = {"extract": "COMPLETED", "load": "FAILED"}
 # Path -> method -> a body that would be taken.
@@ -26,6 +26,7 @@ OBEYED: dict[str, dict[str, Any]] = {
     "task-runs/{id}/retry": {"post": {}},
     "task-runs/{id}/mark": {"post": {"state": "FAILED", "note": "x"}},
     "engines/{id}": {"patch": {"priority": 7}, "delete": None},
+    "saved-views/{id}": {"patch": {"name": "Mine"}, "delete": None},
     "secrets/{id}": {"patch": {"description": "x"}, "delete": None},
     "variables/{id}": {"patch": {"description": "x"}, "delete": None},
     "housekeeping/force-state": {"post": {"state": "FAILED", "note": "x"}},
@@ -42,6 +43,7 @@ def ids(db: Any) -> dict[str, int]:
         "workflow-runs": run.pk,
         "task-runs": run.task_runs.get(name="load").pk,
         "engines": make_engine("local").pk,
+        "saved-views": SavedView.objects.create(user=make_user(), name="Failed", shared=True).pk,
         "secrets": make_secret().pk,
         "variables": make_variable().pk,
         "housekeeping": run.pk,

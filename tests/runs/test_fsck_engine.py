@@ -173,6 +173,7 @@ def test_a_process_that_outlived_its_worker_is_found_and_ended():
             for process in (left, kept, odd):
                 process.stdout.readline()
             assert codes() == []
+            Worker.objects.update(place=processes.place())
             Worker.objects.filter(pk=worker.pk).update(ended_at=database_now() - LONG_AGO)
             (broken,) = fsck.run_checks()
             assert broken.check.code == "I8c"

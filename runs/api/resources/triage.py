@@ -151,7 +151,7 @@ class OneAcknowledgement(HubView):
     needs = {"DELETE": Action.EDIT_RUN}
 
     @doc("withdraw_acknowledgement", HUB, "Have a kind of failure among the open ones again",
-         status=204, writes=True, query=[path_id()])  # fmt: skip
+         status=204, writes=True, query=[path_id()], if_match=False)  # fmt: skip
     def delete(self, request: Request, id: int) -> Response:
         row = self.one(Acknowledgement.objects.all(), pk=id)
         actions.withdraw_acknowledgement(self.actor, row)
