@@ -1,22 +1,22 @@
 """Ctrl-K and the switch of live updates in a real browser."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from django.db.models import F
 from django.urls import reverse
 
 from runs.models import WorkflowRun
-from tests.web.test_in_browser import chromium, runs, visit
+from tests.browser.conftest import Visit
 
-__all__ = ["chromium", "runs", "visit"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def test_a_workflow_is_started_from_anywhere_with_the_keyboard_alone(
-    visit: Any, runs: dict[str, WorkflowRun]
+    visit: Callable[..., Visit], failed: WorkflowRun, running: WorkflowRun
 ) -> None:
-    page, complaints = visit
+    ada = visit()
+    page, complaints = ada.page, ada.complaints
     page.goto(reverse("engines"))
     page.keyboard.press("Control+k")
     page.wait_for_selector("#palette-list [aria-selected=true]:has-text('Overview')")
@@ -43,10 +43,11 @@ def test_a_workflow_is_started_from_anywhere_with_the_keyboard_alone(
 
 
 def test_paused_pages_stay_as_they_are_until_somebody_lets_them_go_on(
-    visit: Any, runs: dict[str, WorkflowRun]
+    visit: Callable[..., Visit], failed: WorkflowRun, running: WorkflowRun
 ) -> None:
-    page, complaints = visit
-    run = WorkflowRun.objects.filter(pk=runs["running"].pk)
+    ada = visit()
+    page, complaints = ada.page, ada.complaints
+    run = WorkflowRun.objects.filter(pk=running.pk)
     page.goto(reverse("runs") + "?view=all")
     page.keyboard.press("p")
     page.wait_for_selector("#pause-said:has-text('Live updates are paused')")
@@ -61,11 +62,12 @@ def test_paused_pages_stay_as_they_are_until_somebody_lets_them_go_on(
 
 
 def test_what_begins_on_a_page_at_rest_is_followed_each_second_from_then_on(
-    visit: Any, runs: dict[str, WorkflowRun]
+    visit: Callable[..., Visit], failed: WorkflowRun, running: WorkflowRun
 ) -> None:
-    page, complaints = visit
+    ada = visit()
+    page, complaints = ada.page, ada.complaints
     ended = {"state": "COMPLETED", "version": F("version") + 1}
-    run = WorkflowRun.objects.filter(pk=runs["running"].pk)
+    run = WorkflowRun.objects.filter(pk=running.pk)
     run.update(**ended)
     page.goto(reverse("runs") + "?view=all")
     assert page.get_attribute("#live", "hx-trigger") == "every 5s"
