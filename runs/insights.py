@@ -115,11 +115,11 @@ def read(
 
 def _starts(step: str, number: int) -> list[datetime]:
     """When each hour or day began, the oldest first; days are those of the reader's time zone."""
-    now = timezone.localtime()
     if step == "hour":
-        present = now.replace(minute=0, second=0, microsecond=0)
+        # As the rollups have them: full hours of UTC, which in some zones begin at half past.
+        present = timezone.now().replace(minute=0, second=0, microsecond=0)
         return [present - timedelta(hours=back) for back in reversed(range(number))]
-    today = now.date()
+    today = timezone.localdate()
     days = [today - timedelta(days=back) for back in reversed(range(number))]
     midnight = datetime.min.time()
     return [timezone.make_aware(datetime.combine(day, midnight)) for day in days]

@@ -24,6 +24,7 @@ from runs.states import ACTIVE_RUN_STATES, RunState, Trigger
 
 # What no index leads to is looked for row by row, so it never goes further back than this unasked.
 TEXT_REACH = timedelta(days=30)
+EARLIEST = "1"  # of a date: years before 1000 leave no room for the while before them
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LONGEST = {"labels": 1000, "task": 250, "engine": 63, "fingerprint": 64}  # characters
 LONG = 200
@@ -270,6 +271,8 @@ def moment(text: str) -> datetime | None:
     span = _span(text)
     if span is not None:
         return timezone.now() - span
+    if text < EARLIEST:
+        return None
     try:
         when = parse_datetime(text)
         if when is not None and timezone.is_naive(when):

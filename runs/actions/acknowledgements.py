@@ -46,7 +46,9 @@ def acknowledge(
 
 def withdraw_acknowledgement(actor: Actor, row: Acknowledgement) -> None:
     """It is open again; twice is fine."""
-    require(actor, Action.EDIT_RUN)
+    runs = visible(actor, WorkflowRun.objects.all()).filter(workflow__title=row.workflow)
+    alike = runs.filter(fingerprint=row.fingerprint).select_related("workflow", "engine")
+    require(actor, Action.EDIT_RUN, alike.order_by("-pk").first())
     with transaction.atomic():
         if Acknowledgement.objects.filter(pk=row.pk).delete()[0]:
             audit.record(actor, "withdraw_acknowledgement", row)

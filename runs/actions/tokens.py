@@ -44,6 +44,7 @@ def issue_token(
         raise Invalid({"role": f"At most {own.label}: {user.get_username()} has no more."})
     if expires_at and expires_at <= database_now():
         raise Invalid({"expires_at": "It lies in the past."})
+    name = name.replace("\x00", "\ufffd")
     with transaction.atomic():
         token, plain = ApiToken.issue(user=user, role=role, name=name, expires_at=expires_at)
         audit.record(actor, "issue_token", token, role=role)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from zoneinfo import available_timezones
 
+from django.core.exceptions import TooManyFieldsSent
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.http import QueryDict
@@ -155,7 +156,10 @@ def _name(name: str) -> str:
 
 def _query(query: str) -> str:
     """The filter as its URL spells it, dates with their offset."""
-    chosen = read_filter(QueryDict(query.removeprefix("?")))
+    try:
+        chosen = read_filter(QueryDict(query.removeprefix("?")))
+    except TooManyFieldsSent:
+        raise Invalid({"query": "It has too many parts."}) from None
     problem = " ".join(chosen.errors.values())
     canonical = query_of(dated(chosen))
     if not problem and len(canonical) > LONGEST_QUERY:

@@ -95,7 +95,7 @@ def expected_version(request: HttpRequest, run: WorkflowRun) -> int | None:
     since its version rises with every report: raises Stale if another attempt has begun."""
     version = request.POST.get("version", "")
     attempt = request.POST.get("attempt", "")
-    if attempt.isdecimal() and int(attempt) != run.attempt:
+    if attempt.isdecimal() and int(attempt[:9]) != run.attempt:
         raise Stale("Another attempt has begun meanwhile. Look again, then decide.", run)
     return int(version[:9]) if version.isdecimal() else None
 

@@ -26,10 +26,16 @@ class Arrivals:
 
 
 def shown_keys(request: HttpRequest) -> list[int]:
-    """The rows of a first page that polls, as it names them; none for any other request."""
+    """The rows of a first page that polls, as it names them: a 0 behind them says that the list ended
+    there. None for any other request."""
     words = request.GET.get("shown", "").split(",") if is_poll(request) else []
     keys = (int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 19)
-    return list(dict.fromkeys(keys))[:SIZE]
+    return list(dict.fromkeys(keys))[: SIZE + 1]
+
+
+def named(rows: Sequence[WorkflowRun], *, whole: bool) -> str:
+    """The rows as a poll names them. `whole`: none comes behind them."""
+    return ",".join([*(str(run.pk) for run in rows), *(["0"] if whole and rows else [])])
 
 
 def in_order(rows: RunQuerySet, keys: Sequence[int]) -> list[WorkflowRun]:
@@ -42,9 +48,8 @@ def arrivals(matching: RunQuerySet, shown: Sequence[int]) -> Arrivals:
     """Looks at the beginning of the list as it is now; costs what one of its pages does."""
     part = keyset.part(matching.only("pk"), len(shown) + MOST + 1)
     now = [row.pk for row in part.rows]
-    # Behind a full page come others, which are old.
-    oldest = min(shown) if len(shown) >= SIZE else 0
+    oldest = min(shown)
     new = sum(key not in set(shown) and key > oldest for key in now)
     whole = part.after is None
-    gone = sum(key not in set(now) and (whole or key > now[-1]) for key in shown)
+    gone = sum(key not in set(now) and (whole or key > now[-1]) for key in shown if key)
     return Arrivals(new=min(new, MOST), more=new > MOST, gone=gone)

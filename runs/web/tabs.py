@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.db.models import Case, When
 from django.http import HttpRequest, QueryDict
 
 from runs import actions
@@ -47,6 +48,9 @@ def opening(request: HttpRequest) -> str:
 def tabs_of(request: HttpRequest, chosen: RunFilter, view: str) -> list[Tab]:
     """One statement, however many there are."""
     opens = default_view(request)
+    own = Case(
+        When(user=request.user.pk, then=0), default=1
+    )  # first, however many others share theirs
     return [
         Tab(
             view=saved,
@@ -57,7 +61,9 @@ def tabs_of(request: HttpRequest, chosen: RunFilter, view: str) -> list[Tab]:
             of="" if saved.user_id == request.user.pk else saved.user.get_username(),
             reason=why_not_change(request, saved),
         )
-        for saved in actions.views_of(actor(request))[: actions.MOST_VIEWS]
+        for saved in actions.views_of(actor(request)).order_by(own, "name", "pk")[
+            : actions.MOST_VIEWS
+        ]
     ]
 
 

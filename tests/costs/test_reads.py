@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from engines.models import EngineJob
 from runs.models import (
+    AuditEntry,
     BulkJob,
     HourlyRollup,
     SavedView,
@@ -232,6 +233,7 @@ def fill(count: int) -> None:
         make_bulk_job(requested_by=make_user())
         SavedView.objects.create(user=make_user(), name=f"view-{number}", shared=True)
         make_token(role="viewer")
+        AuditEntry.objects.create(action="edit", object_kind="workflowrun", object_id=run.pk)
         EngineJob.objects.create(engine=engine, kind="test")
         figures = {"completed": 1, "failed": 1, "seconds": 5, "durations": [[30, 1]]}
         HourlyRollup.objects.create(

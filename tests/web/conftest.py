@@ -13,7 +13,7 @@ from django.utils import timezone
 from engines.logfile import format_line
 from runs.models import TaskRun, TaskTry, WorkflowRun
 from runs.models.access import Role
-from runs.states import TaskState
+from runs.states import RunState, TaskState
 from tests.factories import make_engine, make_run, make_user, make_workflow
 
 
@@ -63,6 +63,22 @@ def failed_run(db: None) -> WorkflowRun:
             "load": TaskState.UPSTREAM_FAILED,
         },
     )
+
+
+@pytest.fixture
+def some(db: None) -> dict[str, WorkflowRun]:
+    """Four runs that differ in everything a filter looks at."""
+    local, other = make_engine(name="local-1"), make_engine(name="other")
+    etl, ml = make_workflow(title="etl"), make_workflow(title="ml", labels={"team": "vision"})
+    runs = {
+        "old": make_run(etl, engine=local, state=RunState.COMPLETED, labels={"team": "lab"}),
+        "bad": make_run(etl, engine=other, state=RunState.FAILED, error="KeyError: 'x'"),
+        "busy": make_run(ml, engine=local, state=RunState.RUNNING, labels={"test": ""}),
+        "new": make_run(ml, engine=local, note="Look at this one"),
+    }
+    past = timezone.now() - timedelta(days=3)
+    WorkflowRun.objects.filter(pk=runs["old"].pk).update(created_at=past)
+    return runs
 
 
 def write_log(task: TaskRun, lines: list[str], **kw: Any) -> TaskTry:

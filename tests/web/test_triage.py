@@ -10,7 +10,7 @@ from django.urls import reverse
 from runs.models import Acknowledgement, AuditEntry, WorkflowRun
 from runs.models.access import Role
 from runs.states import RunState
-from runs.web.pages import triage
+from runs.web.pages import overview, triage
 from tests.factories import make_engine, make_run, make_workflow
 
 URL = reverse("overview")
@@ -165,17 +165,14 @@ def test_retry_all_leads_to_the_confirmation_for_just_these(operator: Client) ->
     assert response.status_code == 200 and "3" in response.content.decode()
 
 
-def test_more_than_an_address_holds_are_retried_by_what_they_have_in_common(
+def test_of_more_than_an_address_holds_the_newest_are_retried(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(triage, "MOST_NAMED", 2)
     runs = fail(3)
-    (query,) = asked(operator, runs[0])["query"]
-    assert parse_qs(query) == {
-        "state": ["FAILED"],
-        "workflow": [runs[0].workflow.title],
-        "fingerprint": ["same"],
-    }
+    assert asked(operator, runs[0])["keys"] == [f"{runs[2].pk},{runs[1].pk}"]
+    monkeypatch.setattr(overview, "MOST_NAMED", 2)
+    assert "Retry the newest 2<" in operator.get(URL).content.decode()
 
 
 def test_retry_all_of_what_is_open_no_more_is_not_found(

@@ -183,4 +183,5 @@ def _failures(failed: Any, groups: Sequence[Kind]) -> list[dict[str, Any]]:
             else None,
         }
         for group in groups
+        if group["newest"] in newest  # else it was purged meanwhile
     ]

@@ -20,6 +20,7 @@ from runs.triage import KIND, Kind, by_hour, kinds, late
 from runs.web.access import actor, seen, why_not
 from runs.web.live import show, token_of, unchanged
 from runs.web.load import engines_with_load
+from runs.web.pages.triage import MOST_NAMED
 
 GROUPS = 30
 ROWS = 20
@@ -81,6 +82,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "stuck_count": len(sick) + len(trouble[:ROWS]) + len(lates),
             "any_workflow": bool(running or groups or acknowledged)
             or seen(request, Workflow.objects.current()).exists(),
+            "most_named": MOST_NAMED,
             "retry_reason": why_not(request, Action.RETRY_RUN),
             "edit_reason": why_not(request, Action.EDIT_RUN),
             "no_role": actor(request).role is None,

@@ -12,7 +12,7 @@ from runs.querysets import RunQuerySet
 from runs.runfilter import narrow, query_of, read_filter, text_of
 from runs.runquery import HELP
 from runs.web.access import seen, why_not
-from runs.web.arrivals import Arrivals, arrivals, in_order, shown_keys
+from runs.web.arrivals import Arrivals, arrivals, in_order, named, shown_keys
 from runs.web.bulkbar import bulk_bar
 from runs.web.chips import address, chips_of, quick_chips
 from runs.web.live import is_poll, show, token_of, unchanged
@@ -55,7 +55,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "here": address(chosen, view),
         # Further back, nothing comes and goes: only the first page asks again.
         "live": page is None or page.first,
-        "shown": ",".join(str(run.pk) for run in found),
+        "shown": named(found, whole=page.older is None if page else 0 in keys),
         "active": any(not run.final for run in found),
         "paces": paces([run.workflow.title for run in found]) if found else {},
         "rows": [(run, run_offers(request, run)) for run in found],

@@ -13,7 +13,6 @@ from runs.actions.acknowledgements import LONGEST_NOTE
 from runs.models import Acknowledgement, WorkflowRun
 from runs.policy import Action
 from runs.querysets import RunQuerySet
-from runs.states import RunState
 from runs.web.access import actor, do, find, safe_next, seen, why_not
 
 MOST_NAMED = 300  # runs that fit in an address by their numbers
@@ -62,19 +61,14 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def retry_alike(request: HttpRequest, pk: int) -> HttpResponse:
-    """On to the confirmation for the open failures of one kind: by their numbers, or where they are many
-    by what they have in common, of which some may be settled already."""
+    """On to the confirmation for the open failures of one kind, the newest MOST_NAMED: what they have in
+    common would also fit those that are settled."""
     run = _run(request, pk)
     alike = _alike(request, run).filter(error_task=run.error_task, reason=run.reason)
-    keys = list(alike.order_by("-pk").values_list("pk", flat=True)[: MOST_NAMED + 1])
+    keys = list(alike.order_by("-pk").values_list("pk", flat=True)[:MOST_NAMED])
     if not keys:
         raise Http404("No failure of this kind is open any more.")
-    if len(keys) <= MOST_NAMED:
-        asked = {"action": "retry", "keys": ",".join(map(str, keys))}
-    else:
-        query = {"state": str(RunState.FAILED), "workflow": run.workflow.title}
-        query |= {"fingerprint": run.fingerprint} if run.fingerprint else {}
-        asked = {"action": "retry", "query": urlencode(query)}
+    asked = {"action": "retry", "keys": ",".join(map(str, keys))}
     return redirect(f"{reverse('bulk_confirm')}?{urlencode(asked, safe=',')}")
 
 
