@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
 from engines.clock import database_now
 from runs import audit
@@ -16,7 +16,7 @@ from runs.actions.runs import edit_run
 from runs.actions.selection import Selection, read_selection
 from runs.errors import Conflict, Denied, Invalid
 from runs.labels import MAX_LABELS, clean_labels, labels_of
-from runs.models import BulkJob, WorkflowRun
+from runs.models import BulkJob, RunAttempt, WorkflowRun
 from runs.models.access import Role
 from runs.policy import Action, Actor, allow, require, visible
 from runs.querysets import RunQuerySet
@@ -105,6 +105,7 @@ def ask_bulk(actor: Actor, *, expected: int | None = None, **asked: Any) -> Bulk
     were confirmed; it is a Conflict where there are more by now."""
     if actor.user is None:
         raise Denied("A job is done with somebody's rights: log in, or use a token.")
+    now = database_now()  # what ends while it is counted has been confirmed by nobody
     preview = preview_bulk(actor, **{**asked, "options": asked.get("options") or {}})
     if preview.refusal:
         raise Conflict(preview.refusal)
@@ -113,7 +114,6 @@ def ask_bulk(actor: Actor, *, expected: int | None = None, **asked: Any) -> Bulk
             f"It was for {expected:,} runs a moment ago and would be for {preview.total:,} now: look "
             "again, then decide."
         )
-    now = database_now()
     with transaction.atomic():
         job = BulkJob.objects.create(
             action=preview.action,
@@ -152,7 +152,7 @@ def cancel_bulk(actor: Actor, job: BulkJob) -> BulkJob:
             state=BulkJob.State.CANCELED,
             message=f"Canceled by {actor.name}.",
             ended_at=database_now(),
-            version=job.version + 1,
+            version=F("version") + 1,
         )
         if stopped:
             audit.record(actor, "cancel", job)
@@ -176,12 +176,15 @@ def asker(job: BulkJob) -> Actor:
 
 
 def runs_of(actor: Actor, job: BulkJob) -> RunQuerySet:
-    """The runs that a job is for as they are now. What failed or was to be kept only since it was
-    asked for has been confirmed by nobody. Raises Invalid."""
+    """The runs that a job is for as they are now. What failed, began anew or was to be kept only since
+    it was asked for has been confirmed by nobody. Raises Invalid."""
     keys = None if job.keys is None else tuple(job.keys)
     runs = Selection(query=job.query, keys=keys).runs(actor).filter(pk__lte=job.newest)
     if job.action in {BulkJob.Action.RETRY, BulkJob.Action.DELETE}:
         runs = runs.exclude(ended_at__gt=job.created_at)
+    if job.action == BulkJob.Action.CANCEL:
+        present = RunAttempt.objects.filter(run=OuterRef("pk"), number=OuterRef("attempt"))
+        runs = runs.filter(~Exists(present.filter(begun_at__gt=job.created_at)))
     return runs
 
 

@@ -56,6 +56,11 @@ def tick(hold: Hold) -> Tick:
             handled += _go_on(job, hold)
         except Overtaken:
             logger.info("Bulk job %s was canceled meanwhile", job.pk)
+        except (leases.LeaseLost, OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's trouble stops no other
+            logger.exception("Bulk job %s can't go on", job.pk)
+            _give_up(job, hold, f"It broke: {type(error).__name__}.")
     more = BulkJob.objects.filter(state__in=OPEN).exists()
     return Tick(wait=0.0 if more else settings.WORKFLOWHUB_POLL, handled=handled)
 
@@ -144,6 +149,12 @@ def _end(job: BulkJob, hold: Hold) -> None:
         skipped=job.skipped + lost,
         reasons=counted(job.reasons, NO_MORE, lost) if lost else job.reasons,
     )
+
+
+def _give_up(job: BulkJob, hold: Hold, message: str) -> None:
+    job.refresh_from_db()
+    if job.state in OPEN:
+        _write(job, hold, state=BulkJob.State.FAILED, message=message, ended_at=database_now())
 
 
 def _write(job: BulkJob, hold: Hold, **fields: object) -> None:

@@ -14,7 +14,7 @@ from engines.clock import database_now
 from runs import actions, leases, retention
 from runs.errors import Conflict
 from runs.labels import labels_of
-from runs.models import AuditEntry, BulkJob, Lease, RunEvent, WorkflowRun
+from runs.models import AuditEntry, BulkJob, Lease, RunAttempt, RunEvent, WorkflowRun
 from runs.policy import Actor
 from runs.reconciler import bulk
 from runs.reconciler.hold import Hold
@@ -119,6 +119,34 @@ def test_a_run_that_breaks_is_told_and_keeps_no_other_from_its_turn(
     assert job.reasons == {"It broke: ZeroDivisionError.": 1}
     # What it had done before it broke is undone.
     assert [WorkflowRun.objects.get(pk=run.pk).attempt for run in runs] == [2, 1, 2]
+
+
+def test_a_job_that_breaks_is_ended_and_keeps_no_other_from_its_turn(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed(2)
+    broken, other = ask(), ask(options={"mode": "all"})
+    real = bulk.runs_of
+
+    def runs_of(actor: Actor, job: BulkJob) -> Any:
+        if job.pk == broken.pk:
+            raise LookupError("of a permission factory")
+        return real(actor, job)
+
+    monkeypatch.setattr(bulk, "runs_of", runs_of)
+    bulk.tick(hold)
+    assert (done(broken), broken.message) == (("failed", 0, 0), "It broke: LookupError.")
+    assert done(other) == ("done", 2, 0)
+
+
+def test_a_run_that_began_anew_since_is_not_canceled(hold: Hold) -> None:
+    runs = [make_run(state=RunState.RUNNING) for _ in range(2)]
+    job = ask("cancel", query="state=RUNNING")
+    again = job.created_at + timedelta(seconds=1)
+    RunAttempt.objects.filter(run=runs[0]).update(begun_at=again)
+    bulk.do_all(hold)
+    wanted = dict(WorkflowRun.objects.values_list("pk", "wanted"))
+    assert wanted == {runs[0].pk: Wanted.RUN, runs[1].pk: Wanted.CANCEL}
 
 
 def test_what_does_not_fit_any_more_is_left_alone_and_said(hold: Hold) -> None:
