@@ -68,7 +68,12 @@ def one_of_each() -> dict[type, tuple[Any, str]]:
     step = Step.objects.create(execution=execution, name="load", position=0)
     clock = Clock.objects.first() or Clock.objects.create()
     known = Acknowledgement.objects.create(workflow="Nightly import", newest=run.pk, by="ada")
-    job = BulkJob.objects.create(action="retry", query="state=FAILED", newest=run.pk)
+    job = BulkJob.objects.create(
+        action="retry",
+        query="state=FAILED",
+        newest=run.pk,
+        state="done",  # an open one is not restored as such
+    )
     hour = HourlyRollup.objects.create(hour=now, workflow="Nightly import")
     return {
         Acknowledgement: (known, str(known.pk)),
